@@ -1,0 +1,17 @@
+"""The Django app: registers the system checks and nothing else at start."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+
+
+class LLMCacheConfig(AppConfig):
+    name = "llmcache"
+    verbose_name = "LLM cache"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from llmcache.checks import check_settings
+
+        checks.register(check_settings, "llmcache")

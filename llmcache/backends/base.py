@@ -1,0 +1,154 @@
+"""What every store must offer: opaque bytes under a digest, for a time, sync and async.
+
+A backend knows nothing of models, prompts or envelopes. It may raise anything that its library
+raises: the drivers turn an error into a counted, logged miss. What it must never do is answer with
+other bytes than were stored under that digest, or drop an entry's ttl.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from django.core.checks import CheckMessage
+
+from llmcache.conf import BackendSettings
+from llmcache.exceptions import UnsupportedOperation
+
+T = TypeVar("T")
+
+# One pool for all stores without an async client. Django's own async default runs every call on one
+# thread, one after the other; stores are thread-safe, so theirs need not queue.
+_threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="llmcache-store")
+
+
+async def run_in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Await a blocking call on the stores' thread pool."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, partial(function, *args))
+
+
+class Item(NamedTuple):
+    """One entry to write: its digest, its bytes, and its ttl in seconds (None: no end)."""
+
+    digest: str
+    data: bytes
+    ttl: float | None
+
+
+class BaseBackend:
+    """A store of bytes. Subclasses implement the sync methods; the async twins run them in a thread
+    unless the subclass has something better.
+
+    Every digest is a lowercase hexadecimal string. Every ttl is in seconds, may be a fraction, and is
+    None for no end; a ttl of 0 or less is never passed. An entry must not disappear before its ttl
+    (a store short of room may evict it) and, where `exact_ttl` is True, is gone once it has passed.
+    """
+
+    process_local: ClassVar[bool] = False
+    """True when the entries live and die with this process: no other program can write them, so they
+    need no signature and no compression."""
+    exact_ttl: ClassVar[bool] = True
+    """False when the store rounds a ttl up to whole seconds. The envelope's own expiry still holds."""
+    supports_iterate: ClassVar[bool] = True
+    supports_clear: ClassVar[bool] = True
+    native_async: ClassVar[bool] = False
+    """True when the async methods don't use a thread."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self.settings = settings
+        self.alias = settings.alias
+        self.prefix = f"llmcache:{settings.key_prefix}:{settings.version}:"
+
+    def make_key(self, digest: str) -> str:
+        """The key under which the store keeps a digest; starts with this alias's own prefix."""
+        return self.prefix + digest
+
+    # --- sync ---
+
+    def get(self, digest: str) -> bytes | None:
+        """The bytes of one entry, or None when it is absent or past its ttl."""
+        raise NotImplementedError
+
+    def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """The entries that exist, by digest; one round trip where the store can."""
+        found = {}
+        for digest in digests:
+            data = self.get(digest)
+            if data is not None:
+                found[digest] = data
+        return found
+
+    def set(self, digest: str, data: bytes, ttl: float | None) -> None:
+        """Store bytes under a digest, replacing what was there."""
+        raise NotImplementedError
+
+    def set_many(self, items: Iterable[Item]) -> None:
+        """Store several entries, each with its own ttl; one round trip where the store can."""
+        for item in items:
+            self.set(*item)
+
+    def delete(self, digest: str) -> bool:
+        """Remove one entry; True if it was there."""
+        raise NotImplementedError
+
+    def delete_many(self, digests: Iterable[str]) -> int:
+        """Remove entries; how many were there."""
+        return sum(self.delete(digest) for digest in digests)
+
+    def touch(self, digest: str, ttl: float | None) -> bool:
+        """Give an entry a new ttl from now without moving its bytes; False if it is absent."""
+        raise NotImplementedError
+
+    def clear(self) -> int:
+        """Remove every entry under this alias's own prefix and nothing else; how many there were."""
+        raise UnsupportedOperation(
+            f"{type(self).__name__} cannot clear only its own entries; "
+            f"raise VERSION of LLMCACHE[{self.alias!r}] instead."
+        )
+
+    def iterate(self) -> Iterator[str]:
+        """The digests of the live entries under this alias's prefix, in no order, lazily."""
+        raise UnsupportedOperation(f"{type(self).__name__} cannot list its entries.")
+
+    def sweep(self, limit: int = 1000) -> int:
+        """Delete up to `limit` expired entries that the store would not delete by itself; how many."""
+        return 0
+
+    def check(self) -> list[CheckMessage]:
+        """System check messages about this alias's settings; must not touch the network."""
+        return []
+
+    def close(self) -> None:
+        """Give back connections and files; the backend may be used again afterwards."""
+
+    # --- async ---
+
+    async def aget(self, digest: str) -> bytes | None:
+        return await run_in_thread(self.get, digest)
+
+    async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
+        return await run_in_thread(self.get_many, list(digests))
+
+    async def aset(self, digest: str, data: bytes, ttl: float | None) -> None:
+        await run_in_thread(self.set, digest, data, ttl)
+
+    async def aset_many(self, items: Iterable[Item]) -> None:
+        await run_in_thread(self.set_many, list(items))
+
+    async def adelete(self, digest: str) -> bool:
+        return await run_in_thread(self.delete, digest)
+
+    async def adelete_many(self, digests: Iterable[str]) -> int:
+        return await run_in_thread(self.delete_many, list(digests))
+
+    async def atouch(self, digest: str, ttl: float | None) -> bool:
+        return await run_in_thread(self.touch, digest, ttl)
+
+    async def aclear(self) -> int:
+        return await run_in_thread(self.clear)
+
+    async def aclose(self) -> None:
+        await run_in_thread(self.close)

@@ -1,0 +1,307 @@
+"""What to do with a call, as steps without I/O: plan, judge what was found, prepare what to store.
+
+The drivers (`client`, `aclient`) do the reading, calling and writing between the steps.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import orjson
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from llmcache import conf, events, keys, policy
+from llmcache.backends.base import Item
+from llmcache.calls import Call
+from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
+from llmcache.exceptions import UpstreamError
+from llmcache.outcome import BYPASS, COALESCED, ERROR, HIT, MISS, STALE, CacheInfo
+from llmcache.store import Store
+from llmcache.streams import assemble, split, usage_of
+from llmcache.upstreams import Route, upstreams
+from llmcache.usage import Usage
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to happen with one call; the drivers note here what did.
+
+    Attributes:
+        store: None when there is no cache to use.
+        digest: the entry's digest; None when the call bypasses the cache.
+        read, write: whether the store is to be asked, and told.
+        outcome, reason: how the call ends if no entry answers it.
+        fallback: an entry past its ttl that may answer if upstream fails.
+        landings: how many flights had landed when the store was read.
+        started: `perf_counter()` at the start of the call.
+    """
+
+    call: Call
+    store: Store | None
+    route: Route
+    material: dict[str, Any] | None = None
+    digest: str | None = None
+    read: bool = False
+    write: bool = False
+    outcome: str = BYPASS
+    reason: str = ""
+    fallback: Envelope | None = None
+    layer: str = ""
+    landings: int = 0
+    started: float = 0.0
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether an answer that another caller is fetching right now would do."""
+        return (
+            self.read
+            and self.write
+            and self.call.controls.s_maxage != 0
+            and conf.config().single_flight
+        )
+
+    def info(self, outcome: str, reason: str = "", source: Any = None) -> CacheInfo:
+        """A CacheInfo for this call."""
+        info = CacheInfo(
+            outcome,
+            model=self.call.model,
+            key=self.digest,
+            alias=self.store.alias if self.store else "",
+            layer=self.layer,
+            reason=reason,
+            source=source,
+        )
+        info.latency = perf_counter() - self.started
+        return info
+
+
+def plan(call: Call, store: Store | None) -> Plan:
+    """Decide whether the call uses the cache, and under which key.
+
+    Raises:
+        ImproperlyConfigured: the provider's or the scope's settings are wrong.
+    """
+    started = perf_counter()
+    route = upstreams.route(call.model)
+    result = Plan(call, store, route, started=started)
+    result.reason = _bypass_reason(call, store)
+    if result.reason or store is None:
+        return result
+    controls = call.controls
+    try:
+        result.material = material(call, store, route)
+        if call.kind == "embedding":  # keyed item by item, by the driver's `embeddings` steps
+            result.digest = None
+        else:
+            result.digest = keys.digest_of(result.material)
+    except (keys.Uncacheable, OSError) as error:
+        events.warn_once("uncacheable", "A call bypasses the cache: %s", error)
+        result.reason = str(error)
+        return result
+    result.outcome = MISS
+    result.read = not controls.no_cache
+    result.write = not controls.no_store
+    if controls.no_cache:
+        result.reason = "no-cache"
+    return result
+
+
+def _bypass_reason(call: Call, store: Store | None) -> str:
+    if store is None:
+        return "the cache is off"
+    if call.caching is False:
+        return "caching=False"
+    if store.opt_in and not call.controls.use_cache:
+        return "the cache is off unless a call says use-cache"
+    if call.call_type not in store.supported_call_types:
+        return f"{call.call_type} is not among supported_call_types"
+    if call.controls.no_cache and call.controls.no_store:
+        return "no-cache and no-store"
+    return ""
+
+
+def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
+    """What the call's key is made of, by name.
+
+    Raises:
+        Uncacheable, OSError: a file of the call cannot be read.
+    """
+    controls = call.controls
+    base_url = call.base_url
+    result = keys.material(
+        call,
+        model=route.model,
+        provider=route.upstream.identity(base_url) if base_url else route.identity,
+        namespace=controls.namespace or store.namespace,
+        scope=controls.scope or _scope(),
+        version=store.version,
+    )
+    make_key = store.custom.get("get_cache_key")
+    if make_key is not None:
+        result = keys.own_key(result, str(make_key(model=call.model, **call.params)))
+    if controls.bucket is not None:
+        result["bucket"] = random.randrange(controls.bucket)
+    return result
+
+
+def _scope() -> str | None:
+    scope = conf.config().scope
+    if scope is None:
+        return None
+    function = import_string(scope) if isinstance(scope, str) else scope
+    value = function()
+    if value is not None and not isinstance(value, str):
+        raise ImproperlyConfigured(
+            f"LLMCACHE_CONFIG['SCOPE'] must return a string or None, not {value!r}."
+        )
+    return value
+
+
+def unwrap(plan: Plan, digest: str, data: bytes) -> Envelope | None:
+    """Open stored bytes; None, counted and logged, when they are damaged, forged or foreign."""
+    assert plan.store is not None
+    try:
+        return unseal(digest, data, signed=plan.store.signed)
+    except EnvelopeError as error:
+        events.warn_once(
+            "unreadable", "An entry of alias %r cannot be used: %s", plan.store.alias, error
+        )
+        return None
+
+
+def judge(plan: Plan, envelope: Envelope, now: float) -> str:
+    """Whether an entry answers the call: "hit", "stale" or "" for no.
+
+    An entry that may only answer if upstream fails is kept as `plan.fallback`.
+    """
+    controls = plan.call.controls
+    if controls.s_maxage is not None and now - envelope.created >= controls.s_maxage:
+        plan.reason = "older than s-maxage"
+        return ""
+    if now < envelope.expires:
+        return HIT
+    overdue = now - envelope.expires
+    if overdue < controls.stale_while_revalidate:
+        return STALE
+    plan.reason = "past its ttl"
+    if overdue < policy.stale_if_error(controls):
+        plan.fallback = envelope
+    return ""
+
+
+def served(plan: Plan, envelope: Envelope, outcome: str, now: float, reason: str = "") -> CacheInfo:
+    """The CacheInfo of an entry that answers the call."""
+    info = plan.info(outcome, reason, envelope)
+    info.age = max(0.0, now - envelope.created)
+    if outcome != COALESCED:
+        info.similarity = 1.0
+    return info
+
+
+def body_of(kind: str, envelope: Envelope) -> bytes:
+    """An entry's answer as one body, whichever way it was recorded."""
+    if envelope.is_stream:
+        return assemble(kind, envelope.payload.split(b"\n"))
+    return envelope.payload
+
+
+def chunks_of(kind: str, envelope: Envelope) -> Sequence[bytes]:
+    """An entry's answer as a stream's events, whichever way it was recorded."""
+    if envelope.is_stream:
+        return envelope.payload.split(b"\n")
+    return split(kind, envelope.payload)
+
+
+def prepare(
+    plan: Plan, body: bytes, now: float, seconds: float, chunks: Sequence[bytes] | None = None
+) -> tuple[Envelope, Item | None]:
+    """What to store of a new answer, if anything.
+
+    Args:
+        body: the whole answer, as one JSON object.
+        now: unix seconds.
+        seconds: how long upstream took.
+        chunks: the recorded events, if the answer was streamed.
+
+    Returns:
+        The answer as an opened entry, and the item to write or None. Why not is in `plan.reason`.
+    """
+    call = plan.call
+    header: dict[str, Any] = {"kind": call.kind, "model": call.model, "seconds": round(seconds, 6)}
+    payload = body if chunks is None else b"\n".join(chunks)
+    parsed: Any = None
+    try:
+        parsed = orjson.loads(body)
+        header["usage"] = usage_of(call.kind, parsed).as_dict()
+        why_not = policy.refusal(call.kind, parsed)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        header["usage"] = Usage().as_dict()
+        why_not = f"the answer's format is not understood ({error!r})"
+    envelope = Envelope(now, math.inf, math.inf, chunks is not None, b"", payload)
+    envelope.note(header)
+    if not plan.write or plan.digest is None:
+        return envelope, None
+    if why_not:
+        events.count("refused")
+        plan.reason = f"not stored: {why_not}"
+        return envelope, None
+    return envelope, entry(plan, plan.digest, payload, header, now, is_stream=chunks is not None)
+
+
+def entry(
+    plan: Plan,
+    digest: str,
+    payload: bytes,
+    header: dict[str, Any],
+    now: float,
+    *,
+    is_stream: bool = False,
+) -> Item | None:
+    """A sealed entry ready to be written, or None when its ttl is 0."""
+    store, controls = plan.store, plan.call.controls
+    assert store is not None
+    ttl = policy.ttl_for(controls, store.ttl)
+    if ttl == 0:
+        plan.reason = "not stored: ttl is 0"
+        return None
+    if controls.tags:
+        header["tags"] = controls.tags
+    for name in ("namespace", "scope"):
+        if plan.material and plan.material.get(name):
+            header[name] = plan.material[name]
+    kept = None if ttl is None else ttl + policy.stale_window(controls)
+    data = seal(
+        digest,
+        payload,
+        created=now,
+        expires=math.inf if ttl is None else now + ttl,
+        stale_until=math.inf if kept is None else now + kept,
+        is_stream=is_stream,
+        header=header,
+        sign=store.signed,
+        compress_min_bytes=store.compress_min_bytes,
+    )
+    return Item(digest, data, kept)
+
+
+def rescue(plan: Plan, error: UpstreamError, now: float) -> tuple[Envelope, CacheInfo] | None:
+    """The stale entry that may answer in place of a provider that failed, if there is one.
+
+    A request that the provider refuses as wrong gets its error: no old answer makes it right.
+    """
+    if plan.fallback is None or (error.status is not None and 400 <= error.status < 429):
+        return None
+    info = served(plan, plan.fallback, STALE, now, f"upstream failed: {error}")
+    return plan.fallback, info
+
+
+def store_failed(plan: Plan) -> None:
+    """Note that the store could not be read, so that the outcome says so."""
+    plan.outcome = ERROR
+    plan.reason = "the store failed"

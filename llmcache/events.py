@@ -1,0 +1,156 @@
+"""Telling others how calls went: callbacks, signals and counts. Costs next to nothing when nobody
+listens, and nothing that a listener does can break a call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from llmcache import signals
+from llmcache.calls import Call
+from llmcache.outcome import CacheInfo
+
+logger = logging.getLogger("llmcache")
+
+
+class CustomLogger:
+    """Base class of callbacks, with the names of LiteLLM's page; override what you need.
+
+    Each gets `kwargs` (the call's arguments without credentials, and `cache_hit`, True or False, and
+    `cache`, a CacheInfo), the response or the error, and the times at which the call began and ended.
+    Sync calls use the plain methods, async calls the `async_` ones.
+    """
+
+    def log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        """A sync call has an answer; for a stream, when it has been read to its end."""
+
+    def log_failure_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        """A sync call has failed; `response_obj` is the exception."""
+
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        """As `log_success_event`, for async calls."""
+
+    async def async_log_failure_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        """As `log_failure_event`, for async calls."""
+
+
+callbacks: list[CustomLogger] = []
+"""What `llmcache.callbacks` is."""
+
+_counts: Counter[str] = Counter()
+_counts_lock = threading.Lock()
+_said: set[str] = set()
+
+
+def count(name: str, number: int = 1) -> None:
+    """Add to one of this process's counts of unusual events."""
+    with _counts_lock:
+        _counts[name] += number
+
+
+def counts() -> dict[str, int]:
+    """Unusual events in this process so far, by name: `unreadable`, `read_error`, `write_error`,
+    `uncacheable`, `refused`, `callback_error` and so on."""
+    with _counts_lock:
+        return dict(_counts)
+
+
+def warn_once(name: str, message: str, *args: object) -> None:
+    """Count an event always and log it the first time that it is said in these words."""
+    count(name)
+    text = message % args
+    if text not in _said:
+        if len(_said) < 1000:  # texts can hold callers' words: keep what they can fill bounded
+            _said.add(text)
+        logger.warning("%s", text)
+
+
+def listening() -> bool:
+    """Whether anybody wants to hear of calls that end well."""
+    return bool(callbacks or signals.call_finished.receivers)
+
+
+def _kwargs(call: Call, cache: CacheInfo | None) -> dict[str, Any]:
+    return {
+        "model": call.model,
+        "call_type": call.call_type,
+        "stream": call.stream,
+        **call.params,
+        **call.unkeyed,
+        "cache_hit": cache is not None and cache.hit,
+        "cache": cache,
+    }
+
+
+def _period(seconds: float) -> tuple[datetime, datetime]:
+    end = datetime.now(UTC)
+    return end - timedelta(seconds=seconds), end
+
+
+def _callback_failed(callback: CustomLogger) -> None:
+    count("callback_error")
+    logger.exception("The callback %s failed", type(callback).__qualname__)
+
+
+def finished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
+    """Tell signal receivers and sync callbacks that a call has an answer.
+
+    Args:
+        response: gives the response; only called if a callback wants it.
+    """
+    if signals.call_finished.receivers:
+        signals.call_finished.send_robust(sender=Call, call=call, cache=cache)
+    for callback in callbacks:
+        try:
+            callback.log_success_event(_kwargs(call, cache), response(), *_period(cache.latency))
+        except Exception:
+            _callback_failed(callback)
+
+
+async def afinished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
+    """As `finished`, for async calls."""
+    if signals.call_finished.receivers:
+        await signals.call_finished.asend_robust(sender=Call, call=call, cache=cache)
+    for callback in callbacks:
+        try:
+            await callback.async_log_success_event(
+                _kwargs(call, cache), response(), *_period(cache.latency)
+            )
+        except Exception:
+            _callback_failed(callback)
+
+
+def failed(call: Call, error: BaseException, seconds: float) -> None:
+    """Tell signal receivers and sync callbacks that a call has failed."""
+    if signals.call_failed.receivers:
+        signals.call_failed.send_robust(sender=Call, call=call, error=error)
+    for callback in callbacks:
+        try:
+            callback.log_failure_event(_kwargs(call, None), error, *_period(seconds))
+        except Exception:
+            _callback_failed(callback)
+
+
+async def afailed(call: Call, error: BaseException, seconds: float) -> None:
+    """As `failed`, for async calls."""
+    if signals.call_failed.receivers:
+        await signals.call_failed.asend_robust(sender=Call, call=call, error=error)
+    for callback in callbacks:
+        try:
+            await callback.async_log_failure_event(
+                _kwargs(call, None), error, *_period(seconds)
+            )
+        except Exception:
+            _callback_failed(callback)

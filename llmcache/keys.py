@@ -1,0 +1,246 @@
+"""From a call to its key: canonical JSON, hashed.
+
+The rule: two calls share a key exactly when the same provider would get the same question in the same
+cache space. So the material is everything that is sent, those parameters included that we don't know,
+but for an explicit list of what cannot change the answer (`calls.UNKEYED`, `calls.TRANSPORT`).
+Canonical JSON keeps `1` and `"1"` apart and makes the order of arguments and of dict keys irrelevant.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from math import isfinite
+from typing import Any, Final
+
+import orjson
+from django.utils.functional import Promise
+
+from llmcache.calls import Call
+from llmcache.exceptions import LLMCacheError
+
+SCHEMA: Final = 1
+_SORTED: Final = orjson.OPT_SORT_KEYS
+_SORTED_ANY_KEYS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+# Headers that identify the caller, the client or the trace, never the question.
+SAFE_HEADERS: Final = frozenset(
+    {
+        "accept-encoding",
+        "api-key",
+        "authorization",
+        "idempotency-key",
+        "openai-organization",
+        "openai-project",
+        "traceparent",
+        "tracestate",
+        "user-agent",
+        "x-api-key",
+        "x-client-request-id",
+        "x-request-id",
+    }
+)
+
+
+class Uncacheable(LLMCacheError):
+    """The call has no canonical form, so it bypasses the cache; the text says why."""
+
+
+def wire_default(value: object) -> Any:
+    """What orjson cannot serialise by itself, as it travels to the provider.
+
+    Used for the key and for the request's body alike, so that both always agree.
+    """
+    if isinstance(value, type):
+        make_schema = getattr(value, "model_json_schema", None)
+        if make_schema is not None:
+            return _schema(value)
+    elif isinstance(value, Promise):
+        return str(value)
+    elif isinstance(value, Mapping):
+        return dict(value)
+    else:
+        dump = getattr(value, "model_dump", None)
+        if dump is not None:
+            return dump(mode="json", exclude_unset=True)
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
+
+
+@lru_cache(maxsize=256)
+def _schema(model_class: Any) -> Any:
+    return model_class.model_json_schema()
+
+
+def canonical(material: Mapping[str, Any]) -> bytes:
+    """Canonical JSON of a call's material.
+
+    Raises:
+        Uncacheable: something in it has no JSON form, or is NaN or infinite.
+    """
+    try:
+        try:
+            data = orjson.dumps(material, default=wire_default, option=_SORTED)
+        except TypeError:  # slower, and only needed for dicts such as logit_bias={50256: -100}
+            data = orjson.dumps(material, default=wire_default, option=_SORTED_ANY_KEYS)
+    except (TypeError, ValueError, RecursionError) as error:
+        cause = error.__cause__ or error
+        raise Uncacheable(f"the request cannot be written as JSON: {cause}") from error
+    if b"null" in data:  # orjson writes NaN and the infinities as null
+        _refuse_not_finite(material)
+    return data
+
+
+def _refuse_not_finite(value: object) -> None:
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise Uncacheable(f"the request contains {value}, which is not JSON")
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            _refuse_not_finite(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _refuse_not_finite(part)
+
+
+def material(
+    call: Call, *, model: str, provider: str, namespace: str | None, scope: str | None, version: int
+) -> dict[str, Any]:
+    """All that a call's key depends on, by name.
+
+    Args:
+        model: the model's name at its provider.
+        provider: the provider's identity, base_url included.
+        version: VERSION of the alias.
+    """
+    params = call.params
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": call.kind,
+        "model": model,
+        "provider": provider,
+        "version": version,
+        "params": params,
+    }
+    if call.kind == "transcription":
+        result["params"] = {name: value for name, value in params.items() if name != "file"}
+        result["file"] = file_digest(params["file"])
+    if namespace is not None:
+        result["namespace"] = namespace
+    if scope is not None:
+        result["scope"] = scope
+    if call.transport:
+        _add_transport(result, call.transport)
+    if call.controls.key is not None:
+        return own_key(result, call.controls.key)
+    return result
+
+
+def _add_transport(result: dict[str, Any], transport: Mapping[str, Any]) -> None:
+    headers = {
+        name.lower(): _hidden(value)
+        for name, value in (transport.get("extra_headers") or {}).items()
+        if name.lower() not in SAFE_HEADERS
+    }
+    if headers:
+        result["headers"] = headers
+    query = transport.get("extra_query")
+    if query:
+        result["query"] = {name: _hidden(value) for name, value in query.items()}
+
+
+def _hidden(value: object) -> str:
+    """Headers and query may hold secrets: the material shows only a hash of them."""
+    return sha256(orjson.dumps(value, default=str)).hexdigest()
+
+
+def own_key(result: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The material when the user's own key stands for the request's parameters."""
+    kept = ("schema", "kind", "version", "namespace", "scope")
+    return {name: result[name] for name in kept if name in result} | {"key": key}
+
+
+def digest_of(material: Mapping[str, Any]) -> str:
+    """sha256 of the canonical material, 64 hexadecimal characters.
+
+    Raises:
+        Uncacheable: as `canonical`.
+    """
+    return sha256(canonical(material)).hexdigest()
+
+
+def item_digests(material: Mapping[str, Any], items: Iterable[object]) -> list[str]:
+    """One digest per item of an embedding call's input, as if each had been asked for alone."""
+    single = dict(material)
+    if "params" in single:
+        single["params"] = dict(single["params"])
+    digests = []
+    for item in items:
+        if "params" in single:
+            single["params"]["input"] = item
+        else:  # the caller's own key stands for the whole list: each item still needs its own
+            single["item"] = item
+        digests.append(digest_of(single))
+    return digests
+
+
+def file_digest(file: Any) -> str:
+    """sha256 of a file's content: bytes, a path, an open file, a Django file or a (name, content) pair.
+
+    Names, types and the position of an open file make no difference; the position is put back.
+
+    Raises:
+        Uncacheable: the content cannot be read twice.
+    """
+    if isinstance(file, tuple):
+        return file_digest(file[1])
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        return sha256(file).hexdigest()
+    if isinstance(file, (str, os.PathLike)):
+        with open(file, "rb") as opened:
+            return _hash_blocks(opened.read)
+    if callable(getattr(file, "chunks", None)):  # django.core.files.File
+        file = file.file
+    try:
+        start = file.tell()
+        file.seek(0)
+        try:
+            return _hash_blocks(file.read)
+        finally:
+            file.seek(start)
+    except (AttributeError, OSError) as error:
+        raise Uncacheable(f"the file cannot be read twice: {error}") from error
+
+
+def _hash_blocks(read: Callable[[int], bytes]) -> str:
+    hasher = sha256()
+    while block := read(1 << 20):
+        hasher.update(block)
+    return hasher.hexdigest()
+
+
+def diff(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Where two calls' material differs: path to (value in the first, value in the second).
+
+    A path reads as `params.messages[0].content`; a part that one side lacks is None there.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    _diff(_plain(first), _plain(second), "", found)
+    return found
+
+
+def _plain(material: Mapping[str, Any]) -> Any:
+    return orjson.loads(canonical(material))
+
+
+def _diff(first: Any, second: Any, path: str, found: dict[str, tuple[Any, Any]]) -> None:
+    if type(first) is type(second) and isinstance(first, dict):
+        for name in sorted(first.keys() | second.keys()):
+            place = f"{path}.{name}" if path else name
+            _diff(first.get(name), second.get(name), place, found)
+    elif type(first) is type(second) and isinstance(first, list) and len(first) == len(second):
+        for index, (one, other) in enumerate(zip(first, second, strict=True)):
+            _diff(one, other, f"{path}[{index}]", found)
+    elif type(first) is not type(second) or first != second:
+        found[path] = (first, second)

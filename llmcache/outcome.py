@@ -1,0 +1,120 @@
+"""How a call ended, as far as the cache is concerned: `response.cache`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from llmcache.pricing import cost_of
+from llmcache.usage import Usage
+
+HIT: Final = "hit"
+STALE: Final = "stale"
+COALESCED: Final = "coalesced"
+MISS: Final = "miss"
+BYPASS: Final = "bypass"
+ERROR: Final = "error"
+OUTCOMES: Final = (HIT, STALE, COALESCED, MISS, BYPASS, ERROR)
+SERVED: Final = frozenset({HIT, STALE, COALESCED})
+"""The outcomes that cost no upstream call of the caller's own."""
+
+
+class CacheInfo:
+    """Where an answer came from and what that saved.
+
+    Attributes:
+        outcome: "hit", "stale" (past its ttl, served by permission), "coalesced" (shared the upstream
+            call of another caller), "miss", "bypass" (the cache was not asked), or "error" (the
+            store failed, so upstream was called).
+        reason: why it was no hit, or what else there is to say; "" for a plain hit.
+        key: the entry's digest, or None where there is none.
+        alias: the LLMCACHE alias; layer: the alias of the layer that answered.
+        age: seconds since the answer was made upstream; 0.0 for a new one.
+        similarity: 1.0 for the identical prompt; None for no hit.
+        latency: seconds this call took in all, as far as it has gone.
+        usage: the tokens that making the answer took upstream, on a hit or a miss.
+        upstream_latency: seconds that making the answer took upstream.
+    """
+
+    __slots__ = (
+        "age",
+        "alias",
+        "items",
+        "key",
+        "latency",
+        "layer",
+        "model",
+        "outcome",
+        "reason",
+        "similarity",
+        "source",
+    )
+
+    def __init__(
+        self,
+        outcome: str,
+        *,
+        model: str = "",
+        key: str | None = None,
+        alias: str = "",
+        layer: str = "",
+        reason: str = "",
+        age: float = 0.0,
+        similarity: float | None = None,
+        source: Any = None,
+    ) -> None:
+        self.outcome = outcome
+        self.model = model
+        self.key = key
+        self.alias = alias
+        self.layer = layer
+        self.reason = reason
+        self.age = age
+        self.similarity = similarity
+        self.latency = 0.0
+        self.source = source
+        """Whatever has a `header` dict with the entry's usage: kept unparsed until asked for."""
+        self.items: tuple[int, int] | None = None
+        """For embeddings: how many items were served from the cache, of how many."""
+
+    @property
+    def hit(self) -> bool:
+        """True when this caller caused no upstream call; what callbacks see as `cache_hit`."""
+        return self.outcome in SERVED
+
+    def _noted(self) -> dict[str, Any]:
+        return self.source.header if self.source is not None else {}
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(**self._noted().get("usage", {}))
+
+    @property
+    def upstream_latency(self) -> float:
+        return float(self._noted().get("seconds", 0.0))
+
+    @property
+    def saved_usage(self) -> Usage:
+        """Tokens that this caller did not pay for."""
+        if self.items is not None:
+            return Usage(**self._noted().get("saved", {}))
+        return self.usage if self.hit else Usage()
+
+    @property
+    def saved_tokens(self) -> int:
+        """All tokens, in and out, that this caller did not pay for."""
+        return self.saved_usage.total
+
+    @property
+    def saved_cost(self) -> float | None:
+        """Money that this caller did not pay, in the price table's currency; None if unpriced."""
+        return cost_of(self.model, self.saved_usage)
+
+    @property
+    def cost(self) -> float | None:
+        """Money that this caller paid for this answer; None if the model has no price."""
+        paid = self.usage - self.saved_usage
+        return cost_of(self.model, paid)
+
+    def __repr__(self) -> str:
+        reason = f", reason={self.reason!r}" if self.reason else ""
+        return f"CacheInfo({self.outcome!r}, key={self.key!r}, age={self.age:.3f}{reason})"

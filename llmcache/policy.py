@@ -1,0 +1,72 @@
+"""May an answer be stored, and for how long. Pure functions of the answer and the settings."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from llmcache import conf
+from llmcache.controls import Controls
+from llmcache.streams import finish_reasons
+
+
+def refusal(kind: str, body: object) -> str:
+    """Why an answer may not be stored; "" when it may.
+
+    Errors, cut or filtered answers and empty ones would repeat a failure to everyone who asks.
+    """
+    if not isinstance(body, Mapping):
+        return "the answer is not a JSON object"
+    if body.get("error"):
+        return "the answer is an error"
+    if kind == "responses" and body.get("status", "completed") in ("failed", "cancelled"):
+        return f"the answer's status is {body['status']}"
+    if kind == "responses" and body.get("status") in ("queued", "in_progress"):
+        return "the answer is not complete yet"
+    if _is_empty(kind, body):
+        return "the answer is empty"
+    cut = finish_reasons(kind, body) & {"length", "content_filter"}
+    if cut and not conf.config().store_truncated:
+        return f"the answer was cut (finish_reason {', '.join(sorted(cut))})"
+    return ""
+
+
+def _is_empty(kind: str, body: Mapping[str, Any]) -> bool:
+    if kind == "completion":
+        choices = body.get("choices") or ()
+        return not choices or not all(_says_something(choice) for choice in choices)
+    if kind == "text_completion":
+        choices = body.get("choices") or ()
+        return not choices or not all(choice.get("text") for choice in choices)
+    if kind == "responses":
+        return not body.get("output")
+    if kind == "embedding":
+        return not body.get("data")
+    return not body.get("text")
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    message = choice.get("message") or {}
+    said = ("content", "tool_calls", "function_call", "refusal", "audio")
+    return any(message.get(part) for part in said)
+
+
+def ttl_for(controls: Controls, default: float | None) -> float | None:
+    """Seconds to keep a new entry; None for no end, 0 for not at all."""
+    ttl = default if controls.ttl is None else controls.ttl
+    jitter = conf.config().ttl_jitter
+    if ttl and jitter:
+        ttl *= 1 - random.random() * jitter
+    return ttl
+
+
+def stale_if_error(controls: Controls) -> float:
+    """Seconds past its ttl that an entry may answer for a failing upstream."""
+    asked = controls.stale_if_error
+    return conf.config().default_stale_if_error if asked is None else asked
+
+
+def stale_window(controls: Controls) -> float:
+    """Seconds past its ttl that an entry is kept, for any reason."""
+    return max(controls.stale_while_revalidate, stale_if_error(controls))

@@ -1,0 +1,58 @@
+"""A backend with all that a call needs to use it: defaults, breaker, custom functions.
+
+One per alias and process, and one per `Cache(type=...)` that a program makes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llmcache import conf
+from llmcache.backends.base import BaseBackend
+from llmcache.breaker import Breaker
+from llmcache.calls import CALL_TYPES
+from llmcache.exceptions import InvalidRequest
+
+
+class Store:
+    """What the engine works with.
+
+    Attributes:
+        backend: where the bytes are; `alias` names it.
+        ttl: default seconds to live; None for no end.
+        namespace: default namespace of the keys; None for none.
+        supported_call_types: other call types bypass the cache.
+        opt_in: True when only calls with `cache={"use-cache": True}` are cached.
+        custom: functions of the user's that replace the key, the read or the write, by name.
+    """
+
+    def __init__(
+        self,
+        backend: BaseBackend,
+        *,
+        ttl: float | None = None,
+        namespace: str | None = None,
+        supported_call_types: list[str] | None = None,
+        opt_in: bool = False,
+    ) -> None:
+        for name in supported_call_types or ():
+            if name not in CALL_TYPES:
+                raise InvalidRequest.unknown("call type", name, CALL_TYPES)
+        self.custom: dict[str, Callable[..., Any]] = {}
+        self.backend = backend
+        self.alias = backend.alias
+        self.version = backend.settings.version
+        self.signed = not backend.process_local
+        self.ttl = ttl
+        self.namespace = namespace
+        self.supported_call_types = frozenset(
+            CALL_TYPES if supported_call_types is None else supported_call_types
+        )
+        self.opt_in = opt_in
+        self.breaker = Breaker()
+
+    @property
+    def compress_min_bytes(self) -> int:
+        """From which payload size on to compress; 0 for never (in-process entries stay as they are)."""
+        return conf.config().compress_min_bytes if self.signed else 0

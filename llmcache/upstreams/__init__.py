@@ -1,0 +1,87 @@
+"""The model providers, one instance per name and process: `upstreams["default"]`."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from llmcache import conf
+from llmcache.upstreams.base import BaseUpstream
+
+
+class Route(NamedTuple):
+    """Where a model's calls go: the upstream, the model's name there, and the provider's identity."""
+
+    upstream: BaseUpstream
+    model: str
+    identity: str
+
+
+def build(settings: conf.ProviderSettings) -> BaseUpstream:
+    """Make the upstream that the settings of one provider describe.
+
+    Raises:
+        ImproperlyConfigured: the class cannot be imported or refuses its settings.
+    """
+    name = f"LLMCACHE_PROVIDERS[{settings.name!r}]"
+    try:
+        upstream_class = import_string(settings.backend)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"{name}['BACKEND'] is {settings.backend!r}, which cannot be imported: {error}"
+        ) from error
+    if not (isinstance(upstream_class, type) and issubclass(upstream_class, BaseUpstream)):
+        raise ImproperlyConfigured(
+            f"{name}['BACKEND'] is {settings.backend!r}, which is not a subclass of "
+            "llmcache.upstreams.base.BaseUpstream."
+        )
+    return cast(BaseUpstream, upstream_class(settings))
+
+
+class UpstreamHandler:
+    """Provider names to upstreams, and models to routes."""
+
+    def __init__(self) -> None:
+        self._upstreams: dict[str, BaseUpstream] = {}
+        self._routes: dict[str, Route] = {}
+        self._lock = threading.RLock()
+
+    def __getitem__(self, name: str) -> BaseUpstream:
+        with self._lock:
+            if name not in self._upstreams:
+                self._upstreams[name] = build(conf.providers()[name])
+            return self._upstreams[name]
+
+    def route(self, model: str) -> Route:
+        """Where calls to a model go. "groq/llama-3" goes to the provider "groq" as "llama-3" if
+        there is such a provider; every other name goes whole to the provider "default"."""
+        try:
+            return self._routes[model]
+        except KeyError:
+            provider, slash, rest = model.partition("/")
+            if not (slash and provider in conf.providers()):
+                provider, rest = conf.DEFAULT_PROVIDER, model
+            upstream = self[provider]
+            route = Route(upstream, rest, upstream.identity())
+            if len(self._routes) < 1000:  # names come from callers: keep what they can fill bounded
+                self._routes[model] = route
+            return route
+
+    def reset(self, *, setting: str, **kwargs: object) -> None:
+        """Close and forget all upstreams when a test overrides their settings."""
+        if setting not in ("LLMCACHE_PROVIDERS", "LLMCACHE_CONFIG"):
+            return
+        with self._lock:
+            old = list(self._upstreams.values())
+            self._upstreams.clear()
+            self._routes.clear()
+        for upstream in old:
+            upstream.close()
+
+
+upstreams = UpstreamHandler()
+setting_changed.connect(upstreams.reset, dispatch_uid="llmcache.upstreams.reset")

@@ -1,0 +1,39 @@
+"""Tokens, counted the same way for every provider format."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call consumed.
+
+    Attributes:
+        input: tokens of the prompt, those included that the provider had in its own prompt cache.
+        output: tokens of the answer.
+        cached: the part of `input` that the provider billed as cached.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input, self.output + other.output, self.cached + other.cached
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input - other.input, self.output - other.output, self.cached - other.cached
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts by name, as an entry's header keeps them."""
+        return asdict(self)
