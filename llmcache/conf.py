@@ -58,8 +58,8 @@ class Config:
     """`LLMCACHE_CONFIG`: one value per upper-case key.
 
     Attributes:
-        scope: whose answers these are: a string, a callable without arguments that returns one (or
-            its dotted path), or None for answers that all callers share.
+        scope: whose answers these are: a callable without arguments that returns a string or None,
+            or its dotted path; None for answers that all callers share.
         mode: "on", "default_off" (only calls with `cache={"use-cache": True}`), or "off".
         writer: "inline" stores before the caller gets the answer, "thread" after it.
         backend_timeout: seconds that a store on the network may take before it counts as failed.
@@ -70,6 +70,7 @@ class Config:
         ttl_jitter: share of the ttl (0 to 0.5) taken off at random, so entries don't expire together.
         compress_min_bytes: payloads of this size and more are compressed; 0 compresses none.
         store_truncated: whether answers cut by a length limit or a content filter may be stored.
+        pricing: prices per million tokens by model: {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}.
         default_stale_if_error: seconds past its ttl that an entry may answer while upstream fails.
     """
 
@@ -197,11 +198,15 @@ def _read_config() -> Config:
     require(
         config.scope is None or isinstance(config.scope, str) or callable(config.scope),
         "scope",
-        "None, a string, or a callable or dotted path that returns one",
+        "None, or a callable that returns a string, or its dotted path",
     )
-    require(
-        config.pricing is None or isinstance(config.pricing, Mapping), "pricing", "None or a dict"
-    )
+    for model, price in _mapping(config.pricing or {}, "LLMCACHE_CONFIG['PRICING']").items():
+        name = f"LLMCACHE_CONFIG['PRICING'][{model!r}]"
+        given = _mapping(price, name)
+        _known(given, {"input", "output", "cached"}, name)
+        for part, rate in given.items():
+            want = "a number that is not negative"
+            _require(_is_number(rate) and rate >= 0, f"{name}[{part!r}]", rate, want)
     return config
 
 

@@ -20,7 +20,7 @@ from llmcache import conf, events, keys, policy
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
-from llmcache.exceptions import UpstreamError
+from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import BYPASS, COALESCED, ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.store import Store
 from llmcache.streams import assemble, split, usage_of
@@ -196,12 +196,14 @@ def judge(plan: Plan, envelope: Envelope, now: float) -> str:
 
 
 def served(plan: Plan, envelope: Envelope, outcome: str, now: float, reason: str = "") -> CacheInfo:
-    """The CacheInfo of an entry that answers the call."""
-    info = plan.info(outcome, reason, envelope)
-    info.age = max(0.0, now - envelope.created)
-    if outcome != COALESCED:
+    """The CacheInfo of an answer, from the store or just made."""
+    if outcome == HIT or outcome == STALE:
+        info = plan.info(outcome, reason, envelope)
+        info.layer = plan.layer or info.alias
+        info.age = max(0.0, now - envelope.created)
         info.similarity = 1.0
-    return info
+        return info
+    return plan.info(outcome, reason or plan.reason, envelope)
 
 
 def body_of(kind: str, envelope: Envelope) -> bytes:
@@ -243,7 +245,7 @@ def prepare(
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         header["usage"] = Usage().as_dict()
         why_not = f"the answer's format is not understood ({error!r})"
-    envelope = Envelope(now, math.inf, math.inf, chunks is not None, b"", payload)
+    envelope = unstored(payload, now, is_stream=chunks is not None)
     envelope.note(header)
     if not plan.write or plan.digest is None:
         return envelope, None
@@ -290,15 +292,80 @@ def entry(
     return Item(digest, data, kept)
 
 
-def rescue(plan: Plan, error: UpstreamError, now: float) -> tuple[Envelope, CacheInfo] | None:
+def kwargs(plan: Plan) -> dict[str, Any]:
+    """The call's arguments, as users' own key, read and write functions get them."""
+    return {"model": plan.call.model, **plan.call.params}
+
+
+def foreign(plan: Plan, answer: object, now: float) -> Envelope | None:
+    """What a user's own `get_cache` returned, as an entry; None when it found nothing.
+
+    Raises:
+        InvalidRequest: it returned something that is not an answer.
+    """
+    if answer is None:
+        return None
+    if isinstance(answer, str):
+        answer = answer.encode()
+    if not isinstance(answer, bytes):
+        raw = getattr(answer, "raw", None)
+        try:
+            answer = raw if isinstance(raw, bytes) else orjson.dumps(answer, default=dict)
+        except TypeError as error:
+            raise InvalidRequest(
+                "get_cache must return a response, a dict, JSON text or None, "
+                f"not {type(answer).__name__}."
+            ) from error
+    unstored = Plan(plan.call, plan.store, plan.route, started=plan.started)
+    return prepare(unstored, answer, now, 0.0)[0]
+
+
+def prepare_stream(
+    plan: Plan, chunks: Sequence[bytes], now: float, seconds: float
+) -> tuple[Envelope, Item | None]:
+    """As `prepare`, for a stream that has been read to its clean end."""
+    try:
+        body = assemble(plan.call.kind, chunks)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        events.warn_once("refused", "A stream is not stored: %r", error)
+        plan.reason = "not stored: the stream's format is not understood"
+        return unstored(b"\n".join(chunks), now, is_stream=True), None
+    return prepare(plan, body, now, seconds, chunks)
+
+
+def finish_stream(plan: Plan, info: CacheInfo, envelope: Envelope) -> None:
+    """Note in a live stream's CacheInfo what is known only at its end."""
+    info.source = envelope
+    info.reason = plan.reason
+    info.latency = perf_counter() - plan.started
+
+
+def unstored(payload: bytes, now: float, *, is_stream: bool = False) -> Envelope:
+    """An answer that is passed on without ever having been an entry."""
+    envelope = Envelope(now, math.inf, math.inf, is_stream, b"", payload)
+    envelope.note({})
+    return envelope
+
+
+def rescue(plan: Plan, error: UpstreamError) -> Envelope | None:
     """The stale entry that may answer in place of a provider that failed, if there is one.
 
     A request that the provider refuses as wrong gets its error: no old answer makes it right.
     """
-    if plan.fallback is None or (error.status is not None and 400 <= error.status < 429):
+    if error.status is not None and 400 <= error.status < 429:
         return None
-    info = served(plan, plan.fallback, STALE, now, f"upstream failed: {error}")
-    return plan.fallback, info
+    return plan.fallback
+
+
+def read_failed(plan: Plan, error: Exception) -> None:
+    """Count and log that the store could not be read; the call goes on as a miss."""
+    assert plan.store is not None
+    plan.store.breaker.failed()
+    events.count("read_error")
+    events.logger.warning(
+        "Alias %r could not be read: %s: %s", plan.store.alias, type(error).__name__, error
+    )
+    store_failed(plan)
 
 
 def store_failed(plan: Plan) -> None:

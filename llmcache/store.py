@@ -10,6 +10,7 @@ from typing import Any
 
 from llmcache import conf
 from llmcache.backends.base import BaseBackend
+from llmcache.backends.layered import LayeredBackend
 from llmcache.breaker import Breaker
 from llmcache.calls import CALL_TYPES
 from llmcache.exceptions import InvalidRequest
@@ -51,6 +52,7 @@ class Store:
         )
         self.opt_in = opt_in
         self.breaker = Breaker()
+        self.layered = backend if isinstance(backend, LayeredBackend) else None
 
     @property
     def compress_min_bytes(self) -> int:

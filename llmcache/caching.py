@@ -1,0 +1,240 @@
+"""`Cache(type="redis", ...)`: a store made by the program, with the parameters of LiteLLM's caching page.
+
+Sites that describe their stores in `settings.LLMCACHE` need none of this: `for_alias` serves them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import Any, Final
+
+from django.core.signals import setting_changed
+
+from llmcache import backends, conf, engine, keys
+from llmcache.backends.base import BaseBackend
+from llmcache.backends.batched import BatchedBackend
+from llmcache.calls import Call, build
+from llmcache.exceptions import InvalidRequest
+from llmcache.store import Store
+from llmcache.upstreams import upstreams
+
+DEFAULT_TTL: Final = 86400.0
+DEFAULT_DISK_DIRECTORY: Final = ".llmcache"
+
+_PATHS: Final = {
+    "local": "llmcache.backends.memory.MemoryBackend",
+    "redis": "llmcache.backends.redis.RedisBackend",
+    "s3": "llmcache.backends.s3.S3Backend",
+    "disk": "llmcache.backends.disk.DiskBackend",
+}
+CUSTOM: Final = frozenset(
+    {"get_cache_key", "get_cache", "add_cache", "async_get_cache", "async_add_cache"}
+)
+
+
+class Cache(Store):
+    """A store for calls to language models.
+
+    Args:
+        type: "local" (this process's memory), "redis", "s3" or "disk".
+        supported_call_types: names such as "completion" and "aembedding"; others bypass the cache.
+        ttl: default seconds to keep entries; before it come `default_in_memory_ttl` (for "local")
+            and `default_in_redis_ttl` (for "redis"); a day if none is given.
+        mode: "default_on", or "default_off" to cache only calls with `cache={"use-cache": True}`.
+        host, port, password: of Redis; or of the environment's REDIS_HOST, REDIS_PORT and
+            REDIS_PASSWORD, or REDIS_URL.
+        namespace: part of every key.
+        redis_flush_size: collect this many writes and send them in one go; also sent after a
+            second, and at exit.
+        s3_bucket_name, s3_path and so on: as boto3's; credentials also by boto3's usual ways.
+        disk_cache_dir: directory of the entries; `.llmcache` in the current one if not given.
+        options: for Redis, further options of the backend, such as `db`, `username` and `ssl`.
+
+    `get_cache_key`, `get_cache`, `add_cache` and the two `async_` ones may be replaced by functions of
+    your own: assign them. A first parameter named `self` gets the cache.
+
+    Raises:
+        InvalidRequest: an unknown type, call type, mode or parameter; the right ones are listed.
+        ImproperlyConfigured: the type's optional package is missing, or its settings are wrong.
+    """
+
+    def __init__(
+        self,
+        type: str = "local",
+        supported_call_types: list[str] | None = None,
+        ttl: float | None = None,
+        default_in_memory_ttl: float | None = None,
+        host: str | None = None,
+        port: str | int | None = None,
+        password: str | None = None,
+        namespace: str | None = None,
+        default_in_redis_ttl: float | None = None,
+        redis_flush_size: int | None = None,
+        s3_bucket_name: str | None = None,
+        s3_region_name: str | None = None,
+        s3_api_version: str | None = None,
+        s3_path: str | None = None,
+        s3_use_ssl: bool | None = True,
+        s3_verify: bool | str | None = None,
+        s3_endpoint_url: str | None = None,
+        s3_aws_access_key_id: str | None = None,
+        s3_aws_secret_access_key: str | None = None,
+        s3_aws_session_token: str | None = None,
+        s3_config: Any = None,
+        disk_cache_dir: str | os.PathLike[str] | None = None,
+        mode: str = "default_on",
+        **options: Any,
+    ) -> None:
+        arguments = {name: value for name, value in locals().items() if name not in _NOT_ARGUMENTS}
+        if type not in _PATHS:
+            raise InvalidRequest.unknown("cache type", type, _PATHS)
+        if mode not in ("default_on", "default_off"):
+            raise InvalidRequest.unknown("mode", mode, ("default_on", "default_off"))
+        if options and type != "redis":
+            known = inspect.signature(Cache).parameters.keys() - {"options"}
+            raise InvalidRequest.unknown("parameter of Cache", next(iter(options)), known)
+        location, chosen = _describe(type, arguments, options)
+        specific = {"local": default_in_memory_ttl, "redis": default_in_redis_ttl}.get(type)
+        chosen_ttl = next((t for t in (specific, ttl) if t is not None), DEFAULT_TTL)
+        backend = backends.build(
+            conf.BackendSettings(
+                alias=type,
+                backend=_PATHS[type],
+                location=location,
+                timeout=chosen_ttl,
+                options={name: value for name, value in chosen.items() if value is not None},
+            )
+        )
+        if redis_flush_size is not None:
+            backend = BatchedBackend(backend, flush_size=redis_flush_size)
+        self._arguments = {**arguments, **options}
+        super().__init__(
+            backend,
+            ttl=chosen_ttl,
+            namespace=namespace,
+            supported_call_types=supported_call_types,
+            opt_in=mode == "default_off",
+        )
+
+    @classmethod
+    def over(cls, backend: BaseBackend) -> Cache:
+        """A Cache over a backend that exists already, with that backend's own default ttl."""
+        cache = cls.__new__(cls)
+        cache._arguments = {}
+        Store.__init__(
+            cache,
+            backend,
+            ttl=backend.settings.timeout,
+            opt_in=conf.config().mode == "default_off",
+        )
+        return cache
+
+    def with_arguments(self, changes: Mapping[str, Any]) -> Cache:
+        """A new Cache, made as this one was but for the changes; functions of your own are kept."""
+        changed = Cache(**{**self._arguments, **changes})
+        for name, function in self.custom.items():
+            setattr(changed, name, function)
+        return changed
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in CUSTOM:
+            if not callable(value):
+                raise InvalidRequest(f"{name} must be a function, not {value!r}.")
+            value = self._bound(value)
+            self.custom[name] = value
+        super().__setattr__(name, value)
+
+    def _bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        parameters = list(inspect.signature(function).parameters)
+        if parameters[:1] == ["self"]:
+            return MethodType(function, self)
+        return function
+
+    def get_cache_key(self, **kwargs: Any) -> str:
+        """The digest under which a call with these arguments is stored.
+
+        Raises:
+            Uncacheable: the call has no canonical form.
+        """
+        call = _call(kwargs)
+        return keys.digest_of(engine.material(call, self, upstreams.route(call.model)))
+
+    def close(self) -> None:
+        """Give back connections and files, after storing what still waits."""
+        self.backend.close()
+
+    def __repr__(self) -> str:
+        return f"<Cache {self.alias!r} over {type(self.backend).__name__}>"
+
+
+_NOT_ARGUMENTS: Final = frozenset({"self", "options", "__class__"})
+_INPUTS: Final = {
+    "messages": "completion",
+    "file": "transcription",
+    "prompt": "text_completion",
+    "input": "embedding",
+}
+
+
+def _call(kwargs: Mapping[str, Any]) -> Call:
+    kind = next((kind for name, kind in _INPUTS.items() if name in kwargs), "completion")
+    return build(kind, kwargs.get("model"), kwargs)
+
+
+def _describe(
+    type: str, given: Mapping[str, Any], extra: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """LOCATION and OPTIONS of the backend that the arguments describe."""
+    if type == "redis":
+        environment = os.environ.get
+        names = ("host", "port", "password")
+        found = {name: given[name] or environment(f"REDIS_{name.upper()}") for name in names}
+        url = "" if given["host"] else environment("REDIS_URL", "")
+        return url, {**({} if url else found), **extra}
+    if type == "s3":
+        if not given["s3_bucket_name"]:
+            raise InvalidRequest('Cache(type="s3") needs s3_bucket_name.')
+        path = (given["s3_path"] or "").strip("/")
+        location = f"s3://{given['s3_bucket_name']}" + (f"/{path}" if path else "")
+        skipped = ("s3_bucket_name", "s3_path")
+        return location, {
+            name.removeprefix("s3_"): value
+            for name, value in given.items()
+            if name.startswith("s3_") and name not in skipped
+        }
+    if type == "disk":
+        return os.fspath(given["disk_cache_dir"] or os.path.abspath(DEFAULT_DISK_DIRECTORY)), {}
+    return "", {}
+
+
+_caches: dict[str, Cache] = {}
+_lock = threading.Lock()
+
+
+def for_alias(alias: str) -> Cache | None:
+    """The Cache of an alias of `settings.LLMCACHE`; None when the configuration's MODE is "off".
+
+    Raises:
+        InvalidRequest: there is no such alias; those that exist are listed.
+    """
+    cache = _caches.get(alias)
+    if cache is not None:
+        return cache
+    if conf.config().mode == "off":
+        return None
+    with _lock:
+        if alias not in _caches:
+            _caches[alias] = Cache.over(backends.stores[alias])
+        return _caches[alias]
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting in ("LLMCACHE", "LLMCACHE_CONFIG", "CACHES"):
+        _caches.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="llmcache.caching.reset")

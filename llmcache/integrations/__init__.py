@@ -1,0 +1,1 @@
+"""Import paths of LiteLLM's page, so that its snippets run with only the name changed."""

@@ -1,0 +1,89 @@
+"""What callers of `stream=True` get: an iterator of chunks, sync or async, with `cache` beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from types import TracebackType
+
+import orjson
+
+from llmcache.outcome import CacheInfo
+from llmcache.response import Response
+
+
+def is_usage_chunk(raw: bytes) -> bool:
+    """Whether an event holds nothing but the stream's usage, as OpenAI sends it last if asked to."""
+    if b'"usage"' not in raw or b'"choices"' not in raw:
+        return False
+    parsed = orjson.loads(raw)
+    return isinstance(parsed, dict) and parsed.get("choices") == [] and bool(parsed.get("usage"))
+
+
+class Stream(Iterator[Response]):
+    """The chunks of an answer, recorded or live. Close it, or read it to its end.
+
+    Attributes:
+        cache: where the answer comes from; its usage is known once the stream has been read.
+    """
+
+    def __init__(
+        self, events: Generator[bytes, None, None], cache: CacheInfo, *, hide_usage: bool
+    ) -> None:
+        self._events = events
+        self._hide_usage = hide_usage
+        self.cache = cache
+
+    def __next__(self) -> Response:
+        raw = next(self._events)
+        while self._hide_usage and is_usage_chunk(raw):
+            raw = next(self._events)
+        return Response(raw, self.cache)
+
+    def close(self) -> None:
+        """Stop reading; what was read so far of a live stream is not stored."""
+        self._events.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncStream(AsyncIterator[Response]):
+    """As `Stream`, for `async for`."""
+
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], cache: CacheInfo, *, hide_usage: bool
+    ) -> None:
+        self._events = events
+        self._hide_usage = hide_usage
+        self.cache = cache
+
+    async def __anext__(self) -> Response:
+        raw = await anext(self._events)
+        while self._hide_usage and is_usage_chunk(raw):
+            raw = await anext(self._events)
+        return Response(raw, self.cache)
+
+    async def aclose(self) -> None:
+        """As `Stream.close`."""
+        await self._events.aclose()
+
+    close = aclose
+
+    async def __aenter__(self) -> AsyncStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

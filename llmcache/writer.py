@@ -1,0 +1,162 @@
+"""Putting prepared entries into their store, guarded: a store that fails costs a count and a log line.
+
+Inline, the entry is stored before the caller has the answer. With `WRITER = "thread"` one thread of
+the process stores it afterwards, from a bounded queue; a full queue stores inline, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from llmcache import conf, events, signals
+from llmcache.backends.base import Item
+from llmcache.envelope import unseal
+from llmcache.store import Store
+
+Written = Callable[[], None]
+_STOP = None
+
+
+def _nothing() -> None:
+    pass
+
+
+def write(store: Store, items: Sequence[Item], written: Written = _nothing) -> None:
+    """Store entries, now or soon.
+
+    Args:
+        written: called once they are stored or have failed to be, in whichever thread did it.
+    """
+    if conf.config().writer == "thread" and _worker.put(store, items, written):
+        return
+    try:
+        write_now(store, items)
+    finally:
+        written()
+
+
+def write_now(store: Store, items: Sequence[Item]) -> None:
+    """Store entries in this thread. Never raises for what the store does."""
+    if not store.breaker.allows():
+        events.count("write_skipped", len(items))
+        return
+    try:
+        if len(items) == 1:
+            store.backend.set(*items[0])
+        else:
+            store.backend.set_many(items)
+    except Exception as error:
+        write_failed(store, error, len(items))
+    else:
+        store.breaker.succeeded()
+        announce(store, items)
+
+
+async def awrite(store: Store, items: Sequence[Item]) -> None:
+    """As `write`, from async code; the thread writer is shared."""
+    if conf.config().writer == "thread" and _worker.put(store, items, _nothing):
+        return
+    if not store.breaker.allows():
+        events.count("write_skipped", len(items))
+        return
+    try:
+        if len(items) == 1:
+            await store.backend.aset(*items[0])
+        else:
+            await store.backend.aset_many(items)
+    except Exception as error:
+        write_failed(store, error, len(items))
+    else:
+        store.breaker.succeeded()
+        announce(store, items)
+
+
+def write_failed(store: Store, error: Exception, number: int) -> None:
+    """Count and log entries that could not be stored."""
+    store.breaker.failed()
+    events.count("write_error", number)
+    events.logger.warning(
+        "Alias %r could not store %d entries: %s: %s",
+        store.alias,
+        number,
+        type(error).__name__,
+        error,
+    )
+
+
+def announce(store: Store, items: Sequence[Item]) -> None:
+    """Send `entry_stored` for each entry, if anybody listens."""
+    if not signals.entry_stored.receivers:
+        return
+    for item in items:
+        signals.entry_stored.send_robust(
+            sender=Store,
+            alias=store.alias,
+            digest=item.digest,
+            ttl=item.ttl,
+            size=len(item.data),
+            header=unseal(item.digest, item.data, signed=store.signed).header,
+        )
+
+
+class _Worker:
+    """One thread and its queue, started on first use, and afresh in a forked child."""
+
+    def __init__(self) -> None:
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._queue: queue.Queue[tuple[Store, Sequence[Item], Written] | None] = queue.Queue(1000)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def put(self, store: Store, items: Sequence[Item], written: Written) -> bool:
+        """Hand entries to the thread; False if its queue is full."""
+        if self._thread is None:
+            self._start()
+        try:
+            self._queue.put_nowait((store, items, written))
+        except queue.Full:
+            events.count("writer_full")
+            return False
+        return True
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="llmcache-writer", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not _STOP:
+            store, items, written = job
+            try:
+                write_now(store, items)
+            finally:
+                written()
+                self._queue.task_done()
+        self._queue.task_done()
+
+    def flush(self) -> None:
+        """Wait until all that was handed over is stored."""
+        if self._thread is not None:
+            self._queue.join()
+
+    def stop(self) -> None:
+        """Store what is left and end the thread; called when the interpreter exits."""
+        thread = self._thread
+        if thread is not None:
+            self._queue.put(_STOP)
+            thread.join(timeout=10)
+
+
+_worker = _Worker()
+flush = _worker.flush
+atexit.register(_worker.stop)
+os.register_at_fork(after_in_child=_worker._start_afresh)
