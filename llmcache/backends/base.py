@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.core.checks import CheckMessage
 
@@ -47,14 +47,14 @@ class BaseBackend:
     (a store short of room may evict it) and, where `exact_ttl` is True, is gone once it has passed.
     """
 
-    process_local: ClassVar[bool] = False
+    process_local: bool = False
     """True when the entries live and die with this process: no other program can write them, so they
     need no signature and no compression."""
-    exact_ttl: ClassVar[bool] = True
+    exact_ttl: bool = True
     """False when the store rounds a ttl up to whole seconds. The envelope's own expiry still holds."""
-    supports_iterate: ClassVar[bool] = True
-    supports_clear: ClassVar[bool] = True
-    native_async: ClassVar[bool] = False
+    supports_iterate: bool = True
+    supports_clear: bool = True
+    native_async: bool = False
     """True when the async methods don't use a thread."""
 
     def __init__(self, settings: BackendSettings) -> None:
