@@ -1,0 +1,49 @@
+"""Fixtures of the whole suite: real servers, started once a run, and a clean state for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+
+from llmcache import events, state
+from llmcache.upstreams import upstreams
+from llmcache.upstreams.fake import FakeUpstream
+
+IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def missing(part: str, why: object) -> Any:
+    """Skip a test whose real part this machine lacks, naming the reason; in CI that is a failure."""
+    text = f"{part} is not available here: {why}"
+    if IN_CI:
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@pytest.fixture(autouse=True)
+def clean_state() -> Iterator[None]:
+    """Every test begins with the settings' own cache, empty, and with no callbacks."""
+    caches["default"].clear()
+    yield
+    state.reset()
+    events.callbacks.clear()
+    upstreams.reset(setting="LLMCACHE_PROVIDERS")
+
+
+@pytest.fixture
+def upstream() -> FakeUpstream:
+    """The provider of the suite's settings, which counts its calls."""
+    fake = upstreams["default"]
+    assert isinstance(fake, FakeUpstream)
+    return fake
+
+
+@pytest.fixture
+def counted() -> Callable[[str], int]:
+    """How often an unusual event has been counted since the test began."""
+    before = events.counts()
+    return lambda name: events.counts().get(name, 0) - before.get(name, 0)
