@@ -14,7 +14,7 @@ from llmcache.upstreams.base import BaseUpstream
 
 
 class Route(NamedTuple):
-    """Where a model's calls go: the upstream, the model's name there, and the provider's identity."""
+    """Where a model's calls go: the upstream, the model's name there, the provider's identity."""
 
     upstream: BaseUpstream
     model: str

@@ -1,4 +1,4 @@
-"""A provider that needs no network: the same request gives the same answer, and every call is counted.
+"""A provider without a network: the same request gets the same answer, and calls are counted.
 
 For the tests of projects that use llmcache, and for trying it out:
 
@@ -47,7 +47,8 @@ class FakeUpstream(BaseUpstream):
         responses: dict from a prompt's text to the answer's, or a function from the
             UpstreamRequest to it; other prompts get an answer that quotes them.
         latency: seconds before an answer; chunk_latency: seconds between a stream's chunks.
-        fail: an HTTP status, or an exception, to fail with; fail_times: how often (default: always).
+        fail: an HTTP status, or an exception, to fail with; fail_times: how often; always if not
+            given.
         dimensions: length of embeddings, 8 by default.
         finish_reason: "stop" by default.
 

@@ -1,0 +1,93 @@
+"""Server-sent events: a parser that is fed bytes, and the encoder for replays. No I/O.
+
+After the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream".
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    """One event: its data and its type ("" where the stream gave none)."""
+
+    data: bytes
+    type: str
+
+
+class SSEError(ValueError):
+    """The stream holds a line or an event over the limit."""
+
+
+class Parser:
+    """Feed it bytes as they arrive, in pieces of any size; it gives the events that are complete.
+
+    Args:
+        limit: bytes that one event may have.
+    """
+
+    def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
+        self._limit = limit
+        self._buffer = b""
+        self._at_start = True
+        self._skip_newline = False
+        self._data: list[bytes] = []
+        self._size = 0
+        self._type = ""
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """The events that this piece completes.
+
+        Raises:
+            SSEError: an event is over the limit.
+        """
+        buffer = self._buffer + piece
+        if self._at_start:
+            if len(buffer) < 3 and _BOM.startswith(buffer):
+                self._buffer = buffer
+                return []
+            self._at_start = False
+            buffer = buffer.removeprefix(_BOM)
+        if self._skip_newline and buffer:
+            self._skip_newline = False
+            buffer = buffer.removeprefix(b"\n")
+        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        # A CR at the very end already ends its line; a LF that follows it belongs to it.
+        self._skip_newline = buffer.endswith(b"\r")
+        self._buffer = lines.pop()
+        if len(self._buffer) > self._limit:
+            raise SSEError(f"a line of the stream is over {self._limit} bytes")
+        events = []
+        for line in lines:
+            event = self._take(line)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _take(self, line: bytes) -> Event | None:
+        if not line:
+            return self._dispatch()
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._size += len(value) + 1
+            if self._size > self._limit:
+                raise SSEError(f"an event of the stream is over {self._limit} bytes")
+            self._data.append(value)
+        elif field == b"event":
+            self._type = value.decode("utf-8", "replace")
+        return None
+
+    def _dispatch(self) -> Event | None:
+        data, kind = self._data, self._type
+        self._data, self._size, self._type = [], 0, ""
+        return Event(b"\n".join(data), kind) if data else None
+
+
+def encode(data: bytes, type: str = "") -> bytes:
+    """One event in the wire format; data of several lines is spread over as many fields."""
+    head = f"event: {type}\n".encode() if type else b""
+    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    return head + b"".join(b"data: %s\n" % line for line in lines) + b"\n"

@@ -1,0 +1,289 @@
+"""Any provider that speaks OpenAI's HTTP API, over pooled httpx clients."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary, WeakSet
+
+import httpx
+from django.core.exceptions import ImproperlyConfigured
+
+from llmcache.conf import ProviderSettings
+from llmcache.exceptions import (
+    InvalidRequest,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from llmcache.upstreams import retry, wire
+from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
+from llmcache.upstreams.failures import from_status, read_body
+
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "api_key": None,
+    "api_key_env": "OPENAI_API_KEY",
+    "base_url": "https://api.openai.com/v1",
+    "connect_timeout": 5.0,
+    "default_headers": {},
+    "default_query": {},
+    "max_connections": 100,
+    "max_retries": 2,
+    "organization": None,
+    "paths": {},
+    "project": None,
+    "proxy": None,
+    "stream_usage": True,
+    "timeout": 600.0,
+    "verify": True,
+}
+
+
+class _Prepared(NamedTuple):
+    """A request as httpx takes it, and how often to try it."""
+
+    arguments: dict[str, Any]
+    retries: int
+
+
+class OpenAICompatible(BaseUpstream):
+    """OPTIONS:
+    base_url: where the API is, version included; default `https://api.openai.com/v1`.
+    api_key, or api_key_env: the key, or the environment variable that has it when a call is made
+        (default OPENAI_API_KEY). Servers that need none get none.
+    timeout, connect_timeout: seconds, 600 and 5 by default.
+    max_retries: 2 by default; for refused connections, 408, 409, 429 and 5xx.
+    organization, project, default_headers, default_query: sent with every request.
+    stream_usage: ask for the usage of streams, True by default; some servers refuse that.
+    paths: other paths by kind of call, such as {"completion": "/chat"}.
+    max_connections, proxy, verify: as httpx has them.
+    """
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        super().__init__(settings)
+        for name in settings.options:
+            if name not in DEFAULTS:
+                what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
+                raise ImproperlyConfigured(str(InvalidRequest.unknown(what, name, DEFAULTS)))
+        self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
+        self._base_url = _normalised(self._options["base_url"])
+        self._client: httpx.Client | None = None
+        self._async_clients: WeakKeyDictionary[Any, httpx.AsyncClient] = WeakKeyDictionary()
+        _living.add(self)
+
+    def identity(self, base_url: str | None = None) -> str:
+        parts = ["openai", _normalised(base_url) if base_url else self._base_url]
+        account = (self._options["organization"], self._options["project"])
+        if any(account):
+            parts.extend(part or "" for part in account)
+        return "|".join(parts)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._forget_clients()
+
+    def _forget_clients(self) -> None:
+        self._client = None
+        self._async_clients = WeakKeyDictionary()
+
+    # --- calls ---
+
+    def call(self, request: UpstreamRequest) -> bytes:
+        response = self._send(request, stream=False)
+        return self._answer(request, response)
+
+    async def acall(self, request: UpstreamRequest) -> bytes:
+        response = await self._asend(request, stream=False)
+        return self._answer(request, response)
+
+    def stream(self, request: UpstreamRequest) -> Iterator[bytes]:
+        response = self._send(request, stream=True)
+        reader = wire.StreamReader(request.kind, self.name)
+        try:
+            for piece in response.iter_bytes():
+                yield from reader.feed(piece)
+                if reader.complete:
+                    break
+            reader.end()
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        finally:
+            response.close()
+
+    async def astream(self, request: UpstreamRequest) -> AsyncIterator[bytes]:
+        response = await self._asend(request, stream=True)
+        reader = wire.StreamReader(request.kind, self.name)
+        try:
+            async for piece in response.aiter_bytes():
+                for event in reader.feed(piece):
+                    yield event
+                if reader.complete:
+                    break
+            reader.end()
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        finally:
+            await response.aclose()
+
+    def _answer(self, request: UpstreamRequest, response: httpx.Response) -> bytes:
+        kind = response.headers.get("content-type", "")
+        return wire.answer_of(request, response.content, kind, self.name)
+
+    # --- sending ---
+
+    def _send(self, request: UpstreamRequest, *, stream: bool) -> httpx.Response:
+        prepared = self._prepare(request, stream)
+        client = self._sync_client()
+        attempt = 0
+        while True:
+            attempt += 1
+            asked: float | None = None
+            try:
+                response = client.send(client.build_request(**prepared.arguments), stream=stream)
+            except httpx.HTTPError as error:
+                failure: UpstreamError = self._unreachable(error)
+            else:
+                if response.is_success:
+                    return response
+                response.read()
+                failure, asked = self._refused(response)
+                if not retry.worth_it(response.status_code, response.headers):
+                    raise failure
+            wait = retry.wait_before(attempt, asked)
+            if attempt > prepared.retries or wait is None:
+                raise failure
+            time.sleep(wait)
+
+    async def _asend(self, request: UpstreamRequest, *, stream: bool) -> httpx.Response:
+        prepared = self._prepare(request, stream)
+        client = self._async_client()
+        attempt = 0
+        while True:
+            attempt += 1
+            asked: float | None = None
+            try:
+                built = client.build_request(**prepared.arguments)
+                response = await client.send(built, stream=stream)
+            except httpx.HTTPError as error:
+                failure: UpstreamError = self._unreachable(error)
+            else:
+                if response.is_success:
+                    return response
+                await response.aread()
+                failure, asked = self._refused(response)
+                if not retry.worth_it(response.status_code, response.headers):
+                    raise failure
+            wait = retry.wait_before(attempt, asked)
+            if attempt > prepared.retries or wait is None:
+                raise failure
+            await asyncio.sleep(wait)
+
+    def _prepare(self, request: UpstreamRequest, stream: bool) -> _Prepared:
+        options = self._options
+        body = wire.body_of(
+            request, stream=stream, stream_usage=options["stream_usage"], provider=self.name
+        )
+        base_url = _normalised(request.base_url) if request.base_url else self._base_url
+        path = options["paths"].get(request.kind, wire.PATHS[request.kind])
+        timeout = options["timeout"] if request.timeout is None else request.timeout
+        retries = options["max_retries"] if request.max_retries is None else request.max_retries
+        arguments: dict[str, Any] = {
+            "method": "POST",
+            "url": base_url + path,
+            "headers": self._headers(request, is_json=body.content is not None),
+            "params": {**options["default_query"], **request.extra_query} or None,
+            "timeout": httpx.Timeout(timeout, connect=min(timeout, options["connect_timeout"])),
+        }
+        if body.content is not None:
+            arguments["content"] = body.content
+        else:
+            arguments.update(data=body.data, files=body.files)
+        return _Prepared(arguments, retries)
+
+    def _headers(self, request: UpstreamRequest, *, is_json: bool) -> dict[str, str]:
+        options = self._options
+        headers: dict[str, str] = {}
+        if is_json:
+            headers["Content-Type"] = "application/json"
+        key = request.api_key or options["api_key"]
+        # The environment's key belongs to the provider that is configured, not to wherever one call
+        # is sent instead.
+        if key is None and options["api_key_env"] and request.base_url is None:
+            key = os.environ.get(options["api_key_env"])
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        if options["organization"]:
+            headers["OpenAI-Organization"] = options["organization"]
+        if options["project"]:
+            headers["OpenAI-Project"] = options["project"]
+        return {**headers, **options["default_headers"], **request.extra_headers}
+
+    def _sync_client(self) -> httpx.Client:
+        client = self._client
+        if client is None:
+            client = self._client = httpx.Client(**self._client_options())
+        return client
+
+    def _async_client(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        client = self._async_clients.get(loop)
+        if client is None:
+            client = self._async_clients[loop] = httpx.AsyncClient(**self._client_options())
+        return client
+
+    def _client_options(self) -> dict[str, Any]:
+        most = self._options["max_connections"]
+        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+        return {
+            "limits": limits,
+            "proxy": self._options["proxy"],
+            "verify": self._options["verify"],
+        }
+
+    # --- failures ---
+
+    def _refused(self, response: httpx.Response) -> tuple[UpstreamError, float | None]:
+        """The error that a response is, and how long the provider asks to wait."""
+        asked = retry.asked_wait(response.headers)
+        message, body = read_body(response.content)
+        request_id = response.headers.get("x-request-id", "")
+        failure = from_status(
+            response.status_code,
+            message,
+            request_id=request_id,
+            provider=self.name,
+            body=body,
+            retry_after=asked,
+        )
+        return failure, asked
+
+    def _unreachable(self, error: httpx.HTTPError) -> UpstreamError:
+        if isinstance(error, httpx.TimeoutException):
+            kind = type(error).__name__.removesuffix("Timeout").lower() or "request"
+            return UpstreamTimeout(f"no answer in time ({kind} timeout)", provider=self.name)
+        return UpstreamUnreachable(str(error) or type(error).__name__, provider=self.name)
+
+
+_living: WeakSet[OpenAICompatible] = WeakSet()
+
+
+def _forget_parents_connections() -> None:
+    for upstream in _living:
+        upstream._forget_clients()
+
+
+os.register_at_fork(after_in_child=_forget_parents_connections)
+
+
+def _normalised(url: str) -> str:
+    """A base_url without credentials, query or closing slash, host in lower case."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ImproperlyConfigured(f"base_url must begin with http:// or https://, not {url!r}.")
+    host = parts.netloc.rpartition("@")[2].lower()
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
