@@ -1,0 +1,67 @@
+"""The store of a contract test, made by one of the factories, and a way to call it sync or async."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from inspect import iscoroutine
+from typing import Any
+
+import pytest
+
+from llmcache.backends.base import BaseBackend
+from tests.backends.stores import FACTORIES, Make
+
+ASYNC = {"get", "get_many", "set", "set_many", "delete", "delete_many", "touch", "clear", "close"}
+
+
+class Door:
+    """Calls a backend's sync methods or, with the same names, its async ones on one event loop."""
+
+    def __init__(self, backend: BaseBackend, runner: asyncio.Runner | None) -> None:
+        self.backend = backend
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        if self._runner is None or name not in ASYNC:
+            return getattr(self.backend, name)
+        method, runner = getattr(self.backend, f"a{name}"), self._runner
+
+        def call(*args: Any) -> Any:
+            coroutine = method(*args)
+            assert iscoroutine(coroutine)
+            return runner.run(coroutine)
+
+        return call
+
+
+@pytest.fixture(params=sorted(FACTORIES))
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes backends of one kind at one place; closes them after the test."""
+    inner = FACTORIES[request.param](request)
+    made = []
+
+    def make(**changes: Any) -> BaseBackend:
+        backend = inner(**changes)
+        made.append(backend)
+        return backend
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def door(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Turns a backend into one that is called through its sync or its async methods."""
+    if request.param == "sync":
+        yield lambda backend: Door(backend, None)
+        return
+    with asyncio.Runner() as runner:
+        yield lambda backend: Door(backend, runner)
+
+
+@pytest.fixture
+def store(make: Make, door: Any) -> Any:
+    """One store, behind its sync or its async door."""
+    return door(make())

@@ -1,0 +1,55 @@
+"""Every exact store that the contract suite runs over: one function a store, listed in FACTORIES.
+
+A factory gets the pytest request and prepares one empty place (a directory, a bucket, a table, ...).
+It returns a function that makes a backend at that place; its keyword arguments are those of
+BackendSettings, such as `key_prefix`, `version` and `options`. Two backends made with the same
+arguments are the same alias, seen from two objects.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcache.backends.base import BaseBackend
+from llmcache.backends.layered import LayeredBackend
+from llmcache.backends.memory import MemoryBackend
+from llmcache.conf import BackendSettings
+
+Make = Callable[..., BaseBackend]
+Factory = Callable[[pytest.FixtureRequest], Make]
+
+
+def directory(request: pytest.FixtureRequest) -> Path:
+    """A directory of this test's own."""
+    path: Path = request.getfixturevalue("tmp_path")
+    return path
+
+
+def unique() -> str:
+    """A name that no other test uses, for places that tests share."""
+    return uuid.uuid4().hex
+
+
+def memory(request: pytest.FixtureRequest) -> Make:
+    def make(**changes: Any) -> BaseBackend:
+        return MemoryBackend(BackendSettings(alias="memory", **changes))
+
+    return make
+
+
+def layered_memory(request: pytest.FixtureRequest) -> Make:
+    def make(**changes: Any) -> BaseBackend:
+        return LayeredBackend.over([memory(request)(**changes), memory(request)(**changes)])
+
+    return make
+
+
+FACTORIES: dict[str, Factory] = {
+    "memory": memory,
+    "layered-memory": layered_memory,
+}
