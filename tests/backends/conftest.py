@@ -1,4 +1,4 @@
-"""The store of a contract test, made by one of the factories, and a way to call it sync or async."""
+"""The store of a contract test, made by one of the factories; its sync and its async door."""
 
 from __future__ import annotations
 

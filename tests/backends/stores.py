@@ -1,7 +1,7 @@
 """Every exact store that the contract suite runs over: one function a store, listed in FACTORIES.
 
-A factory gets the pytest request and prepares one empty place (a directory, a bucket, a table, ...).
-It returns a function that makes a backend at that place; its keyword arguments are those of
+A factory gets the pytest request and prepares one empty place (a directory, a bucket, a table). It
+returns a function that makes a backend at that place; its keyword arguments are those of
 BackendSettings, such as `key_prefix`, `version` and `options`. Two backends made with the same
 arguments are the same alias, seen from two objects.
 """
