@@ -1,4 +1,4 @@
-"""Between a recorded stream and the whole answer: both forms of one entry, each made from the other.
+"""A recorded stream and the whole answer: two forms of one entry, each made from the other.
 
 Pure functions over the provider formats: OpenAI's chat completions, completions and responses.
 """
@@ -36,10 +36,7 @@ def assemble(kind: str, chunks: Sequence[bytes]) -> bytes:
     parsed = [orjson.loads(chunk) for chunk in chunks]
     if not parsed:
         raise ValueError("an empty stream has no answer")
-    if kind == "responses":
-        whole = _final_response(parsed)
-    else:
-        whole = _assemble_choices(kind, parsed)
+    whole = _final_response(parsed) if kind == "responses" else _assemble_choices(kind, parsed)
     return orjson.dumps(whole)
 
 
@@ -64,10 +61,8 @@ def _assemble_choices(kind: str, chunks: Sequence[Json]) -> Json:
             choice = choices.setdefault(part.get("index", 0), _new_choice(kind, part))
             _add_part(kind, choice, part)
     whole["choices"] = [_finished(choices[index]) for index in sorted(choices)]
-    ordered = {
-        name: whole.pop(name) for name in ("id", "object", "created", "model") if name in whole
-    }
-    return {**ordered, "choices": whole.pop("choices"), **whole}
+    leading = [name for name in ("id", "object", "created", "model", "choices") if name in whole]
+    return {name: whole.pop(name) for name in leading} | whole
 
 
 def _new_choice(kind: str, part: Json) -> Json:
@@ -294,7 +289,7 @@ def usage_of(kind: str, body: Mapping[str, Any]) -> Usage:
 
 
 def finish_reasons(kind: str, body: Mapping[str, Any]) -> set[str]:
-    """Why an answer ended, in the words of chat completions ("stop", "length", "content_filter", ...)."""
+    """Why an answer ended, as chat completions say it: "stop", "length", "content_filter", ..."""
     if kind == "responses":
         if body.get("status") != "incomplete":
             return {"stop"}
