@@ -1,0 +1,80 @@
+"""A store in Redis that needs no alias in CACHES."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from django.core.exceptions import ImproperlyConfigured
+
+from llmcache import conf
+from llmcache.backends import options
+from llmcache.backends.redis_commands import RedisCommands
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "host": None,
+    "port": 6379,
+    "db": 0,
+    "username": None,
+    "password": None,
+    "ssl": False,
+    "ssl_ca_certs": None,
+    "ssl_certfile": None,
+    "ssl_keyfile": None,
+    "ssl_cert_reqs": None,
+    "ssl_check_hostname": None,
+    "socket_timeout": None,
+    "socket_connect_timeout": None,
+    "socket_keepalive": None,
+    "health_check_interval": None,
+    "client_name": None,
+    "max_connections": None,
+}
+_IN_URL: Final = ("host", "port", "db", "ssl")
+
+
+class RedisBackend(RedisCommands):
+    """LOCATION: `redis://`, `rediss://` or `unix://`, several with commas between: the first is
+    written to, the others are replicas to read from. Or OPTIONS `host` (default localhost), `port`,
+    `db` and `ssl` in its place.
+
+    Further OPTIONS are redis-py's of the same names: `username`, `password`, `ssl_...`,
+    `socket_timeout` and `socket_connect_timeout` (BACKEND_TIMEOUT if not given), `max_connections`
+    and so on.
+
+    Raises:
+        ImproperlyConfigured: the package redis is missing, or the settings make no sense.
+    """
+
+    def __init__(self, settings: conf.BackendSettings) -> None:
+        super().__init__(settings)
+        given = options.read(settings, _DEFAULTS)
+        options.require_package(settings, "redis", "redis")
+        from llmcache.backends.redis_connections import Connections
+
+        extra = {
+            key: value
+            for key, value in given.items()
+            if key not in _IN_URL and value is not None
+        }
+        try:
+            self.connections = Connections(
+                self._urls(given), conf.config().backend_timeout, extra
+            )
+        except (ValueError, TypeError) as error:
+            raise ImproperlyConfigured(
+                f"LLMCACHE[{self.alias!r}] does not describe a Redis server: {error}"
+            ) from error
+
+    def _urls(self, given: dict[str, Any]) -> list[str]:
+        if self.settings.location:
+            if also := [key for key in _IN_URL if key in self.settings.options]:
+                raise ImproperlyConfigured(
+                    f"LLMCACHE[{self.alias!r}] has both a LOCATION and OPTIONS[{also[0]!r}]; "
+                    "keep one of them."
+                )
+            return [url.strip() for url in self.settings.location.split(",")]
+        scheme = "rediss" if given["ssl"] else "redis"
+        host = str(given["host"] or "localhost")
+        host = f"[{host}]" if ":" in host else quote(host, safe="")
+        return [f"{scheme}://{host}:{int(given['port'])}/{int(given['db'])}"]
