@@ -233,9 +233,10 @@ def for_alias(alias: str) -> Cache | None:
         return _caches[alias]
 
 
-def _forget(*, setting: str, **kwargs: object) -> None:
+def reset(*, setting: str, **kwargs: object) -> None:
+    """Forget the caches of the settings' aliases when a test overrides what they were made from."""
     if setting in ("LLMCACHE", "LLMCACHE_CONFIG", "CACHES"):
         _caches.clear()
 
 
-setting_changed.connect(_forget, dispatch_uid="llmcache.caching.reset")
+setting_changed.connect(reset, dispatch_uid="llmcache.caching.reset")

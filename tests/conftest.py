@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from llmcache import events, state
+from llmcache import backends, caching, events, state
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
+from tests.doors import AsyncDoor, SyncDoor
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
@@ -30,6 +31,8 @@ def clean_state() -> Iterator[None]:
     caches["default"].clear()
     yield
     state.reset()
+    caching.reset(setting="CACHES")
+    backends.stores.reset(setting="CACHES")
     events.callbacks.clear()
     upstreams.reset(setting="LLMCACHE_PROVIDERS")
 
@@ -47,3 +50,11 @@ def counted() -> Callable[[str], int]:
     """How often an unusual event has been counted since the test began."""
     before = events.counts()
     return lambda name: events.counts().get(name, 0) - before.get(name, 0)
+
+
+@pytest.fixture(params=["sync", "async"])
+def door(request: pytest.FixtureRequest) -> Iterator[SyncDoor | AsyncDoor]:
+    """The sync and then the async functions: a case that uses it runs over both."""
+    opened = SyncDoor() if request.param == "sync" else AsyncDoor()
+    yield opened
+    opened.close()
