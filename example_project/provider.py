@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from example_project.local_model import MODEL, LocalModel, LocalModelUnavailable
 from llmcache.conf import ProviderSettings
@@ -50,10 +50,14 @@ class LocalProvider(BaseUpstream):
         upstream = await asyncio.to_thread(self.ready)
         return await upstream.acall(request)
 
-    async def astream(self, request: UpstreamRequest) -> AsyncIterator[bytes]:
+    async def astream(self, request: UpstreamRequest) -> AsyncGenerator[bytes, None]:
         upstream = await asyncio.to_thread(self.ready)
-        async for event in upstream.astream(request):
-            yield event
+        events = upstream.astream(request)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
 
     def close(self) -> None:
         with self._lock:
