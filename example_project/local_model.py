@@ -90,7 +90,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 def serve(path: str, port: int) -> None:
     """Serve the model until standard input ends."""
-    from xllamacpp import CommonParams, Server
+    from xllamacpp import CommonParams, Server, llama_pooling_type
 
     params = CommonParams()
     params.model.path = path
@@ -98,7 +98,8 @@ def serve(path: str, port: int) -> None:
     params.port = port
     params.n_ctx = 4096
     params.n_parallel = 2
-    params.embedding = False
+    params.embedding = True  # besides answering
+    params.pooling_type = llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.verbosity = -1
     server = Server(params)
     sys.stdin.buffer.read()

@@ -6,8 +6,9 @@ import asyncio
 import atexit
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack
 
-from example_project.local_model import MODEL, LocalModel, LocalModelUnavailable
+from example_project.local_model import MODEL, ModelUnavailable, running
 from llmcache.conf import ProviderSettings
 from llmcache.exceptions import UpstreamUnreachable
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
@@ -15,13 +16,14 @@ from llmcache.upstreams.openai import OpenAICompatible
 
 
 class LocalProvider(BaseUpstream):
-    """Hands every request to an OpenAICompatible upstream over a LocalModel."""
+    """Hands every request to an OpenAICompatible upstream over the local model."""
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        self._model = LocalModel()
+        self._model = ExitStack()
         self._upstream: OpenAICompatible | None = None
         self._lock = threading.Lock()
+        atexit.register(self.close)
 
     def identity(self, base_url: str | None = None) -> str:
         # The port changes with every start; the answers of one model remain those of one model.
@@ -32,11 +34,10 @@ class LocalProvider(BaseUpstream):
         with self._lock:
             if self._upstream is None:
                 try:
-                    self._model.start()
-                except LocalModelUnavailable as error:
+                    base_url = self._model.enter_context(running())
+                except ModelUnavailable as error:
                     raise UpstreamUnreachable(str(error), provider=self.name) from error
-                atexit.register(self._model.stop)
-                options = {"base_url": self._model.base_url, "api_key_env": "NO_KEY_NEEDED"}
+                options = {"base_url": base_url, "api_key_env": "NO_KEY_NEEDED"}
                 self._upstream = OpenAICompatible(ProviderSettings(name=self.name, options=options))
             return self._upstream
 
@@ -64,4 +65,4 @@ class LocalProvider(BaseUpstream):
             if self._upstream is not None:
                 self._upstream.close()
                 self._upstream = None
-            self._model.stop()
+            self._model.close()

@@ -1,9 +1,5 @@
-"""Settings of the example site. With OPENAI_API_KEY set it asks that provider, else a local model.
-
-Environment:
-    OPENAI_API_KEY, OPENAI_BASE_URL: a provider that speaks OpenAI's HTTP API.
-    EXAMPLE_MODEL: the model to ask; gpt-4o-mini there, SmolLM2 locally.
-    EXAMPLE_DATA_DIR: where the database and the disk store live; `var/` if not given.
+"""The example site. `make demo` starts it with a real model on this machine; with OPENAI_API_KEY set
+it asks that provider instead. Not for production: the secret key is public and DEBUG is on.
 """
 
 from __future__ import annotations
@@ -12,14 +8,11 @@ import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(os.environ.get("EXAMPLE_DATA_DIR") or BASE_DIR / "var").absolute()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
 
-SECRET_KEY = "insecure: for the example site on this machine only"
+SECRET_KEY = "the example's key is public: make your own"
 DEBUG = True
-ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", "testserver"]
 ROOT_URLCONF = "example_project.urls"
-WSGI_APPLICATION = "example_project.wsgi.application"
 ASGI_APPLICATION = "example_project.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
@@ -29,24 +22,22 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.messages",
     "django.contrib.sessions",
+    "django.contrib.messages",
     "django.contrib.staticfiles",
     "llmcache",
     "example_project",
 ]
-
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "example_project.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "example_project.security.content_security_policy",
 ]
-
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -61,10 +52,7 @@ TEMPLATES = [
         },
     }
 ]
-
-DATABASES = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "example.sqlite3"}
-}
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -73,39 +61,35 @@ CACHES = {
     }
 }
 
+# --- llmcache ---
+
+# The first alias keeps answers in Django's own cache; the second on disk, over restarts.
 LLMCACHE = {
-    "default": {
-        "BACKEND": "llmcache.backends.django.DjangoCacheBackend",
-        "LOCATION": "default",
-        "TIMEOUT": 3600,
-    },
+    "default": {"LOCATION": "default", "TIMEOUT": 24 * 60 * 60},
     "disk": {
         "BACKEND": "llmcache.backends.disk.DiskBackend",
-        "LOCATION": str(DATA_DIR / "llmcache"),
-        "TIMEOUT": 7 * 86400,
+        "LOCATION": str(BASE_DIR / "var" / "llmcache"),
     },
 }
-
 if os.environ.get("OPENAI_API_KEY"):
-    EXAMPLE_MODEL = os.environ.get("EXAMPLE_MODEL", "gpt-4o-mini")
-    EXAMPLE_EMBEDDING_MODEL = "text-embedding-3-small"
+    CHAT_MODEL = os.environ.get("CHAT_MODEL", "gpt-4o-mini")
+    LLMCACHE_PROVIDERS = {"default": {"OPTIONS": {"api_key_env": "OPENAI_API_KEY"}}}
+else:
+    # Set by the `demo` command, which starts the model.
+    CHAT_MODEL = "smollm2-135m-instruct"
     LLMCACHE_PROVIDERS = {
         "default": {
-            "BACKEND": "llmcache.upstreams.openai.OpenAICompatible",
             "OPTIONS": {
-                "base_url": os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1",
-                "api_key_env": "OPENAI_API_KEY",
-            },
+                "base_url": os.environ.get("CHAT_BASE_URL", "http://127.0.0.1:8080/v1"),
+                "api_key_env": None,
+            }
         }
     }
-else:
-    EXAMPLE_MODEL = EXAMPLE_EMBEDDING_MODEL = "smollm2-135m-instruct"
-    LLMCACHE_PROVIDERS = {"default": {"BACKEND": "example_project.provider.LocalProvider"}}
-
+# Dollars per million tokens, so that the pages can say what a hit saved. The local model costs
+# nothing; it is given the price of a small hosted one for the example's sake.
 LLMCACHE_CONFIG = {
-    # Per million tokens. A model that is not here has no price: its savings show in tokens alone.
     "PRICING": {
         "gpt-4o-mini": {"input": 0.15, "cached": 0.075, "output": 0.60},
-        "text-embedding-3-small": {"input": 0.02},
+        "smollm2-135m-instruct": {"input": 0.15, "output": 0.60},
     }
 }

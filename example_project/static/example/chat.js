@@ -1,139 +1,93 @@
-// The chat page with script: the answer appears as it is made, and what was saved adds up.
+// Streams the answers. Without this script the forms are posted and the page comes back whole.
 "use strict";
 
 const form = document.getElementById("ask");
-const question = document.getElementById("id_question");
-const send = document.getElementById("send");
-const log = document.getElementById("log");
-const status = document.getElementById("status");
-const totals = { answers: 0, hits: 0, time: 0, tokens: 0 };
+const input = document.getElementById("question");
+const list = document.getElementById("said");
+const empty = document.getElementById("empty");
 
-function part(turn, name) {
-  return turn.querySelector(`[data-part="${name}"]`);
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
 }
 
-function seconds(value) {
-  if (value < 0.01) return `${(value * 1000).toFixed(1)} ms`;
-  if (value < 1) return `${Math.round(value * 1000)} ms`;
-  return `${value.toFixed(1)} s`;
-}
-
-function addTurn(text) {
-  const turn = document.getElementById("turn").content.firstElementChild.cloneNode(true);
-  part(turn, "question").textContent = text;
-  part(turn, "again").addEventListener("click", () => ask(text));
-  document.getElementById("empty").hidden = true;
-  log.append(turn);
-  turn.scrollIntoView({ block: "nearest" });
-  return turn;
-}
-
-function addFact(list, name, value) {
-  const row = document.createElement("div");
-  const term = document.createElement("dt");
-  const detail = document.createElement("dd");
-  term.textContent = name;
-  detail.textContent = value;
-  row.append(term, detail);
-  list.append(row);
-}
-
-function showFacts(turn, facts) {
-  const badge = part(turn, "badge");
-  badge.textContent = facts.outcome;
-  badge.classList.add(facts.outcome);
-  const list = part(turn, "facts");
-  addFact(list, "Took", seconds(facts.latency));
-  if (facts.hit) {
-    addFact(list, "Age", seconds(facts.age));
-    addFact(list, "Saved", `${facts.saved_tokens} tokens`);
-    if (facts.saved_cost !== null) addFact(list, "Worth", facts.saved_cost.toPrecision(2));
-  } else {
-    addFact(list, "Spent", `${facts.tokens} tokens`);
+function facts(cache) {
+  const line = element("p", "facts", "");
+  line.append(element("span", `outcome ${cache.hit ? "hit" : "miss"}`, cache.outcome));
+  line.append(element("span", "", `${cache.milliseconds} ms`));
+  if (cache.hit) {
+    const money = cache.saved_cost ? `, ${cache.saved_cost}` : "";
+    line.append(element("span", "", `${cache.age} s old`));
+    line.append(
+      element("span", "", `saved ${cache.saved_tokens} tokens, ${cache.saved_milliseconds} ms${money}`),
+    );
+  } else if (cache.reason) {
+    line.append(element("span", "", cache.reason));
   }
-  turn.querySelector("footer").hidden = false;
-  if (facts.cut) showNote(turn, "Cut off at the length limit, so it was not stored.");
+  return line;
 }
 
-function showNote(turn, text) {
-  const note = part(turn, "note");
-  note.textContent = text;
-  note.hidden = false;
-}
-
-function addUp(facts) {
-  totals.answers += 1;
-  totals.hits += facts.hit ? 1 : 0;
-  totals.time += facts.hit ? Math.max(0, facts.upstream_latency - facts.latency) : 0;
-  totals.tokens += facts.saved_tokens;
-  document.getElementById("total-answers").textContent = totals.answers;
-  document.getElementById("total-hits").textContent = totals.hits;
-  document.getElementById("total-time").textContent = seconds(totals.time);
-  document.getElementById("total-tokens").textContent = totals.tokens;
-  document.getElementById("totals").hidden = false;
-}
-
-function fail(turn, text) {
-  part(turn, "text").textContent = text;
-  turn.querySelector(".answer").classList.add("failed");
-  status.textContent = text;
-}
-
-function take(turn, message) {
-  if (message.error) {
-    fail(turn, message.error);
-  } else if (message.text) {
-    part(turn, "text").textContent += message.text;
-  } else if (message.facts) {
-    showFacts(turn, message.facts);
-    addUp(message.facts);
-    status.textContent = `${message.facts.outcome}: ${part(turn, "text").textContent}`;
+function show(item, answer, event) {
+  if (event.text) {
+    answer.textContent += event.text;
+  } else if (event.error) {
+    answer.classList.add("error");
+    answer.textContent += event.error;
+  } else if (event.cache) {
+    item.append(facts(event.cache));
   }
-  turn.scrollIntoView({ block: "end" });
+  item.scrollIntoView({ block: "end" });
 }
 
-async function readLines(body, each) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+async function read(response, item, answer) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { done, value } = await reader.read();
     if (done) break;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
-    lines.filter(Boolean).forEach((line) => each(JSON.parse(line)));
+    for (const line of lines) show(item, answer, JSON.parse(line));
   }
 }
 
-async function ask(text) {
-  const data = new FormData(form);
-  data.set("question", text);
-  const turn = addTurn(text);
-  send.disabled = true;
+async function ask(question) {
+  const item = element("li", "", "");
+  const answer = element("p", "answer", "");
+  item.append(element("p", "question", question), answer);
+  list.append(item);
+  empty.hidden = true;
+  const body = new FormData(form);
+  body.set("question", question);
   try {
-    const response = await fetch(form.dataset.stream, { method: "POST", body: data });
-    if (!response.ok) throw new Error(`The server answered with status ${response.status}.`);
-    await readLines(response.body, (message) => take(turn, message));
+    const response = await fetch(form.dataset.stream, { method: "POST", body });
+    if (response.ok) {
+      await read(response, item, answer);
+    } else {
+      const isJson = response.headers.get("Content-Type") === "application/json";
+      const told = isJson ? (await response.json()).error : `The site answered ${response.status}.`;
+      show(item, answer, { error: told });
+    }
   } catch (error) {
-    fail(turn, error.message);
-  } finally {
-    turn.querySelector(".answer").setAttribute("aria-busy", "false");
-    send.disabled = false;
+    show(item, answer, { error: `The site cannot be reached: ${error.message}` });
   }
+  item.scrollIntoView({ block: "end" });
 }
 
-form.addEventListener("submit", (event) => {
+async function submitted(event) {
+  if (event.submitter?.hasAttribute("formaction")) return;
   event.preventDefault();
-  if (send.disabled) return;
-  const suggested = event.submitter && event.submitter.name === "suggestion";
-  const text = (suggested ? event.submitter.value : question.value).trim();
-  if (!text) return;
-  if (!suggested) question.value = "";
-  ask(text);
-});
+  const question = (event.submitter?.value || input.value).trim();
+  if (!question) return;
+  const buttons = document.querySelectorAll("button");
+  buttons.forEach((button) => (button.disabled = true));
+  input.value = "";
+  await ask(question);
+  buttons.forEach((button) => (button.disabled = false));
+  input.focus();
+}
 
-question.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    form.requestSubmit(send);
-  }
-});
+form.addEventListener("submit", submitted);
+document.getElementById("suggestions").addEventListener("submit", submitted);
