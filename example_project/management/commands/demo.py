@@ -12,11 +12,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.core.signals import setting_changed
 
 from example_project.asking import request_for
 from example_project.local_model import ModelUnavailable, free_port, running
 from llmcache import UpstreamError, completion
-from llmcache.upstreams import upstreams
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -51,8 +51,12 @@ class Command(BaseCommand):
             base_url = stack.enter_context(running())
         except ModelUnavailable as error:
             raise CommandError(str(error)) from error
-        settings.LLMCACHE_PROVIDERS["default"]["OPTIONS"]["base_url"] = base_url
-        upstreams.reset(setting="LLMCACHE_PROVIDERS")
+        # The port is known only now: say so to whoever has read the settings already.
+        providers = settings.LLMCACHE_PROVIDERS
+        providers["default"]["OPTIONS"]["base_url"] = base_url
+        setting_changed.send(
+            sender=Command, setting="LLMCACHE_PROVIDERS", value=providers, enter=True
+        )
 
     def _ask_all(self) -> None:
         self.stdout.write("")
