@@ -18,7 +18,7 @@ $(READY): pyproject.toml Makefile
 	touch $(READY)
 
 demo: $(READY)  ## ask a real model twice, then leave the example site running
-	$(BIN)/python manage.py demo $(DEMO_ARGS)
+	$(BIN)/python manage.py demo $(if $(DEMO_EXIT),--no-serve)
 
 test: $(READY)  ## the whole suite, in random order, on real servers
 	$(BIN)/python -X dev -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
