@@ -1,0 +1,150 @@
+"""Entries on this machine's disk, shared by its processes and kept over restarts: diskcache, bytes only."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from time import time
+from typing import Any, Final
+
+from django.core.checks import CheckMessage, Warning
+from django.core.exceptions import ImproperlyConfigured
+
+from llmcache.backends import options
+from llmcache.backends.base import BaseBackend, Item
+from llmcache.backends.keyspace import Keyspace
+from llmcache.conf import BackendSettings
+
+DEFAULTS: Final = {
+    "size_limit": 1024 * 1024 * 1024,
+    "eviction_policy": "least-recently-stored",
+    "timeout": 1.0,
+}
+_POLICIES: Final = (
+    "least-recently-stored",
+    "least-recently-used",
+    "least-frequently-used",
+    "none",
+)
+
+
+class DiskBackend(BaseBackend):
+    """LOCATION: the directory; made on first use, for its owner alone.
+
+    OPTIONS: `size_limit` in bytes (default 1 GiB), `eviction_policy` (one of diskcache's; default
+    "least-recently-stored", the one that writes nothing when an entry is read), `timeout` in seconds
+    to wait for another process's lock (default 1).
+    """
+
+    def __init__(self, settings: BackendSettings) -> None:
+        super().__init__(settings)
+        options.require_package(settings, "diskcache", "disk")
+        chosen = options.read(settings, DEFAULTS)
+        if not settings.location:
+            raise ImproperlyConfigured(
+                f"LLMCACHE[{settings.alias!r}]['LOCATION'] must name the directory of the entries."
+            )
+        if chosen["eviction_policy"] not in _POLICIES:
+            raise ImproperlyConfigured(
+                f"LLMCACHE[{settings.alias!r}]['OPTIONS']['eviction_policy'] must be one of "
+                f"{', '.join(_POLICIES)}, not {chosen['eviction_policy']!r}."
+            )
+        self._size_limit = options.positive(
+            settings, "size_limit", chosen["size_limit"], whole=True
+        )
+        self._timeout = options.positive(settings, "timeout", chosen["timeout"])
+        self._policy: str = chosen["eviction_policy"]
+        self._directory = Path(settings.location)
+        self._keys = Keyspace(self.prefix)
+        self._cache: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def cache(self) -> Any:
+        """The diskcache.Cache, opened on first use."""
+        return self._cache if self._cache is not None else self._open()
+
+    def _open(self) -> Any:
+        from diskcache import Cache
+
+        from llmcache.backends.disk_format import BytesDisk
+
+        with self._lock:
+            if self._cache is None:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._cache = Cache(
+                    str(self._directory),
+                    timeout=self._timeout,
+                    disk=BytesDisk,
+                    size_limit=self._size_limit,
+                    eviction_policy=self._policy,
+                )
+            return self._cache
+
+    def get(self, digest: str) -> bytes | None:
+        data: bytes | None = self.cache.get(self.prefix + digest)
+        return data
+
+    def set(self, digest: str, data: bytes, ttl: float | None) -> None:
+        self.cache.set(self.prefix + digest, data, expire=ttl)
+
+    def set_many(self, items: Iterable[Item]) -> None:
+        cache = self.cache
+        with cache.transact():
+            for digest, data, ttl in items:
+                cache.set(self.prefix + digest, data, expire=ttl)
+
+    def delete(self, digest: str) -> bool:
+        return bool(self.cache.delete(self.prefix + digest))
+
+    def delete_many(self, digests: Iterable[str]) -> int:
+        cache = self.cache
+        with cache.transact():
+            return sum(bool(cache.delete(self.prefix + digest)) for digest in digests)
+
+    def touch(self, digest: str, ttl: float | None) -> bool:
+        return bool(self.cache.touch(self.prefix + digest, expire=ttl))
+
+    def clear(self) -> int:
+        return self.delete_many(list(self.iterate()))
+
+    def iterate(self) -> Iterator[str]:
+        cache = self.cache
+        for key in cache.iterkeys():
+            digest = self._keys.digest(key) if isinstance(key, str) else None
+            if digest is not None and key in cache:  # keys are listed past their ttl
+                yield digest
+
+    def sweep(self, limit: int = 1000) -> int:
+        cache = self.cache
+        # diskcache deletes all that expired before a moment: pick the moment so that `limit` did.
+        rows = cache._sql(
+            "SELECT expire_time FROM Cache WHERE expire_time < ? ORDER BY expire_time LIMIT ?",
+            (time(), limit),
+        ).fetchall()
+        if not rows:
+            return 0
+        return int(cache.expire(now=rows[-1][0] + 1e-6))
+
+    def check(self) -> list[CheckMessage]:
+        try:
+            mode = self._directory.stat().st_mode
+        except OSError:
+            return []
+        if not mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return []
+        return [
+            Warning(
+                f"Other users can write to LLMCACHE[{self.alias!r}]['LOCATION'], {self._directory}.",
+                hint=f"chmod 700 {self._directory}",
+                id="llmcache.W106",
+            )
+        ]
+
+    def close(self) -> None:
+        with self._lock:
+            cache, self._cache = self._cache, None
+        if cache is not None:
+            cache.close()

