@@ -8,6 +8,9 @@ import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# What the site writes: its database and the answers on disk.
+DATA_DIR = Path(os.environ.get("EXAMPLE_DATA_DIR") or BASE_DIR / "var")
+DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 SECRET_KEY = "the example's key is public: make your own"
 DEBUG = True
@@ -52,7 +55,9 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "example.sqlite3"}
+}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -68,7 +73,7 @@ LLMCACHE = {
     "default": {"LOCATION": "default", "TIMEOUT": 24 * 60 * 60},
     "disk": {
         "BACKEND": "llmcache.backends.disk.DiskBackend",
-        "LOCATION": str(BASE_DIR / "var" / "llmcache"),
+        "LOCATION": str(DATA_DIR / "llmcache"),
     },
 }
 if os.environ.get("OPENAI_API_KEY"):

@@ -1,0 +1,39 @@
+"""`make demo` does its job: a real model is asked, and every second time the cache answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from example_project.local_model import ModelUnavailable, weights
+from tests.conftest import missing
+from tests.servers.site import ROOT, environment
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> str:
+    """What the command prints."""
+    try:
+        weights()
+    except ModelUnavailable as error:
+        missing("The local model", error)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "demo", "--no-serve"],
+        cwd=ROOT,
+        env=environment(str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_question_misses_once_and_then_hits(demo: str) -> None:
+    words = demo.split()
+    assert words.count("miss") == words.count("hit") == 4
+    assert "4 of 8 answers came from the cache" in demo
