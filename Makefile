@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY = $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: demo test lint types bench docs clean
+.PHONY: demo test lint types bench docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -37,5 +37,9 @@ docs: $(READY)
 bench: $(READY)  ## ratios against the floor and LiteLLM, measured in one run
 	$(BIN)/python -m benchmarks
 
+ci:  ## everything that must hold, as continuous integration runs it
+	.ci/run
+
 clean:
-	rm -rf .venv* .cache docs/_build dist
+	rm -rf .venv .venv-dj61 docs/_build dist build var *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
