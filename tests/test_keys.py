@@ -147,7 +147,7 @@ class Opaque:
 @pytest.mark.parametrize(
     "value",
     [object(), {1, 2}, math.nan, math.inf, [{"deep": -math.inf}], b"raw", "\ud800", 1 << 70],
-    ids=repr,
+    ids=["object", "set", "nan", "infinity", "deep", "bytes", "surrogate", "huge"],
 )
 def test_what_has_no_json_form_is_uncacheable(value: object) -> None:
     with pytest.raises(keys.Uncacheable):
