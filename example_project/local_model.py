@@ -1,4 +1,4 @@
-"""A real language model on this machine: SmolLM2-135M by llama.cpp, behind an OpenAI-compatible API.
+"""A real language model on this machine: SmolLM2-135M by llama.cpp, behind OpenAI's HTTP API.
 
 Runs as a child process, so that its threads and its log stay apart from Django's:
 

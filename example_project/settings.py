@@ -1,5 +1,5 @@
-"""The example site. `make demo` starts it with a real model on this machine; with OPENAI_API_KEY set
-it asks that provider instead. Not for production: the secret key is public and DEBUG is on.
+"""The example site. `make demo` starts it with a real model on this machine; with OPENAI_API_KEY
+set it asks that provider instead. Not for production: the secret key is public and DEBUG is on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The async driver: `client`, step by step, with awaits. See there for why each step is as it is."""
+"""The async driver: `client`, step by step, with awaits. See there for why each step is as it
+is.
+"""
 
 from __future__ import annotations
 

@@ -166,13 +166,9 @@ def explain_key(
     return {**material, "digest": keys.digest_of(material)}
 
 
-def diff_keys(
-    first: Mapping[str, Any], second: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
+def diff_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Where two results of `explain_key` differ: why one call missed where the other hit."""
-    return {
-        path: values for path, values in keys.diff(first, second).items() if path != "digest"
-    }
+    return {path: values for path, values in keys.diff(first, second).items() if path != "digest"}
 
 
 __all__ = [

@@ -1,4 +1,6 @@
-"""A circuit breaker: leaves a failing store alone for a while, so that it costs nothing to be down."""
+"""A circuit breaker: leaves a failing store alone for a while, so that it costs nothing to be
+down.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Breaker:
         return self._open_until != 0.0
 
     def allows(self) -> bool:
-        """Whether to call the store now. While open, True once per cool-down: that call is the test."""
+        """Whether to call the store now. While open, True once per cool-down: that call is the
+        test.
+        """
         if self._open_until == 0.0:
             return True
         with self._lock:

@@ -1,4 +1,5 @@
-"""`Cache(type="redis", ...)`: a store made by the program, with the parameters of LiteLLM's caching page.
+"""`Cache(type="redis", ...)`: a store made by the program, with the parameters of LiteLLM's caching
+page.
 
 Sites that describe their stores in `settings.LLMCACHE` need none of this: `for_alias` serves them.
 """
@@ -9,6 +10,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MethodType
 from typing import Any, Final
 
@@ -53,8 +55,8 @@ class Cache(Store):
         disk_cache_dir: directory of the entries; `.llmcache` in the current one if not given.
         options: for Redis, further options of the backend, such as `db`, `username` and `ssl`.
 
-    `get_cache_key`, `get_cache`, `add_cache` and the two `async_` ones may be replaced by functions of
-    your own: assign them. A first parameter named `self` gets the cache.
+    `get_cache_key`, `get_cache`, `add_cache` and the two `async_` ones may be replaced by functions
+    of your own: assign them. A first parameter named `self` gets the cache.
 
     Raises:
         InvalidRequest: an unknown type, call type, mode or parameter; the right ones are listed.
@@ -208,7 +210,7 @@ def _describe(
             if name.startswith("s3_") and name not in skipped
         }
     if type == "disk":
-        return os.fspath(given["disk_cache_dir"] or os.path.abspath(DEFAULT_DISK_DIRECTORY)), {}
+        return os.fspath(given["disk_cache_dir"] or Path(DEFAULT_DISK_DIRECTORY).absolute()), {}
     return "", {}
 
 

@@ -101,7 +101,9 @@ class Call:
         )
 
 
-def build(kind: str, model: object, arguments: Mapping[str, Any], *, is_async: bool = False) -> Call:
+def build(
+    kind: str, model: object, arguments: Mapping[str, Any], *, is_async: bool = False
+) -> Call:
     """Sort a function's arguments into a Call.
 
     Raises:
@@ -160,7 +162,8 @@ def _schema_format(model_class: type) -> dict[str, Any]:
     make_schema = getattr(model_class, "model_json_schema", None)
     if make_schema is None:
         raise InvalidRequest(
-            f"response_format must be a dict or a pydantic class, not the class {model_class.__name__}."
+            "response_format must be a dict or a pydantic class, "
+            f"not the class {model_class.__name__}."
         )
     return {
         "type": "json_schema",

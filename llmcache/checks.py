@@ -71,7 +71,8 @@ def _check_scope() -> list[CheckMessage]:
     return [
         Error(
             f"LLMCACHE_CONFIG['SCOPE'] is {scope!r}, which {problem}",
-            hint="Give a callable without arguments that returns a string or None, or its dotted path.",
+            hint="Give a callable without arguments that returns a string or None, or "
+            "its dotted path.",
             id="llmcache.E004",
         )
     ]

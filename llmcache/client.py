@@ -78,9 +78,7 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     call = plan.call
     info = engine.served(plan, envelope, outcome, time(), reason)
     if events.listening():
-        events.finished(
-            call, info, lambda: Response(engine.body_of(call.kind, envelope), info)
-        )
+        events.finished(call, info, lambda: Response(engine.body_of(call.kind, envelope), info))
     if call.stream:
         chunks = (chunk for chunk in engine.chunks_of(call.kind, envelope))
         return Stream(chunks, info, hide_usage=not call.wants_usage_chunk)

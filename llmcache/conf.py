@@ -30,7 +30,8 @@ class BackendSettings:
     """One alias of `LLMCACHE`, the shape of Django's CACHES and STORAGES.
 
     Attributes:
-        timeout: default time to live in seconds; None keeps entries until evicted; 0 stores nothing.
+        timeout: default time to live in seconds; None keeps entries until evicted; 0 stores
+            nothing.
         key_prefix, version: both are part of every stored key; a change of either starts afresh.
         options: what the backend class takes; each class names its own.
     """
@@ -67,10 +68,12 @@ class Config:
         breaker_cooldown: seconds it is left alone before one call tries it again.
         single_flight: whether identical calls in flight share one upstream call.
         single_flight_timeout: seconds a follower waits for its leader before it asks for itself.
-        ttl_jitter: share of the ttl (0 to 0.5) taken off at random, so entries don't expire together.
+        ttl_jitter: share of the ttl (0 to 0.5) taken off at random, so entries don't expire
+            together.
         compress_min_bytes: payloads of this size and more are compressed; 0 compresses none.
         store_truncated: whether answers cut by a length limit or a content filter may be stored.
-        pricing: prices per million tokens by model: {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}.
+        pricing: prices per million tokens by model, such as
+            {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}.
         default_stale_if_error: seconds past its ttl that an entry may answer while upstream fails.
     """
 
@@ -144,9 +147,7 @@ def _read_backend(alias: str, raw: object) -> BackendSettings:
 def _read_backends() -> dict[str, BackendSettings]:
     raw = _mapping(getattr(settings, "LLMCACHE", {}), "LLMCACHE")
     aliases = {alias: _read_backend(alias, value) for alias, value in raw.items()}
-    aliases.setdefault(
-        DEFAULT_ALIAS, BackendSettings(alias=DEFAULT_ALIAS, location="default")
-    )
+    aliases.setdefault(DEFAULT_ALIAS, BackendSettings(alias=DEFAULT_ALIAS, location="default"))
     return aliases
 
 

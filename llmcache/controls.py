@@ -59,7 +59,8 @@ def _flag(name: str, value: object) -> bool:
 def _seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise InvalidRequest(
-            f"cache control {name!r} must be a number of seconds that is not negative, not {value!r}."
+            f"cache control {name!r} must be a number of seconds that is not negative, "
+            f"not {value!r}."
         )
     return float(value)
 

@@ -1,7 +1,7 @@
 """Embedding calls, item by item: which are stored, which to ask for, and one answer out of both.
 
-Steps without I/O, as in `engine`. An item's entry holds its object of the provider's `data` list but
-for `index`, so an item asked for alone and the same item within a list share one entry.
+Steps without I/O, as in `engine`. An item's entry holds its object of the provider's `data` list
+but for `index`, so an item asked for alone and the same item within a list share one entry.
 """
 
 from __future__ import annotations

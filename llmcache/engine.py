@@ -21,7 +21,7 @@ from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
 from llmcache.exceptions import InvalidRequest, UpstreamError
-from llmcache.outcome import BYPASS, COALESCED, ERROR, HIT, MISS, STALE, CacheInfo
+from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.store import Store
 from llmcache.streams import assemble, split, usage_of
 from llmcache.upstreams import Route, upstreams
@@ -146,7 +146,7 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
     if make_key is not None:
         result = keys.own_key(result, str(make_key(model=call.model, **call.params)))
     if controls.bucket is not None:
-        result["bucket"] = random.randrange(controls.bucket)
+        result["bucket"] = random.randrange(controls.bucket)  # noqa: S311
     return result
 
 
@@ -197,7 +197,7 @@ def judge(plan: Plan, envelope: Envelope, now: float) -> str:
 
 def served(plan: Plan, envelope: Envelope, outcome: str, now: float, reason: str = "") -> CacheInfo:
     """The CacheInfo of an answer, from the store or just made."""
-    if outcome == HIT or outcome == STALE:
+    if outcome in (HIT, STALE):
         info = plan.info(outcome, reason, envelope)
         info.layer = plan.layer or info.alias
         info.age = max(0.0, now - envelope.created)

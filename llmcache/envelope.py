@@ -53,7 +53,15 @@ class Envelope:
         payload: the body as the provider sent it or, if `is_stream`, its events' JSON, one a line.
     """
 
-    __slots__ = ("_header", "_raw_header", "created", "expires", "is_stream", "payload", "stale_until")
+    __slots__ = (
+        "_header",
+        "_raw_header",
+        "created",
+        "expires",
+        "is_stream",
+        "payload",
+        "stale_until",
+    )
 
     def __init__(
         self,
@@ -135,7 +143,8 @@ def seal(
     Args:
         created, expires, stale_until: unix seconds; `stale_until` before `expires` means `expires`.
         sign: False only for stores that no other program can write to.
-        compress_min_bytes: compress payloads of this size and more, if it makes them smaller; 0: never.
+        compress_min_bytes: compress payloads of this size and more, if it makes them smaller; 0:
+            never.
     """
     flags = STREAM if is_stream else 0
     if compress_min_bytes and len(payload) >= compress_min_bytes:

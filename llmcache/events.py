@@ -20,9 +20,9 @@ logger = logging.getLogger("llmcache")
 class CustomLogger:
     """Base class of callbacks, with the names of LiteLLM's page; override what you need.
 
-    Each gets `kwargs` (the call's arguments without credentials, and `cache_hit`, True or False, and
-    `cache`, a CacheInfo), the response or the error, and the times at which the call began and ended.
-    Sync calls use the plain methods, async calls the `async_` ones.
+    Each gets `kwargs` (the call's arguments without credentials, and `cache_hit`, True or False,
+    and `cache`, a CacheInfo), the response or the error, and the times at which the call began and
+    ended. Sync calls use the plain methods, async calls the `async_` ones.
     """
 
     def log_success_event(
@@ -149,8 +149,6 @@ async def afailed(call: Call, error: BaseException, seconds: float) -> None:
         await signals.call_failed.asend_robust(sender=Call, call=call, error=error)
     for callback in callbacks:
         try:
-            await callback.async_log_failure_event(
-                _kwargs(call, None), error, *_period(seconds)
-            )
+            await callback.async_log_failure_event(_kwargs(call, None), error, *_period(seconds))
         except Exception:
             _callback_failed(callback)

@@ -1,7 +1,8 @@
 """Every error that llmcache raises on purpose.
 
-Nothing here is raised because the cache itself failed: a failing store is a miss, counted and logged.
-Errors of a model provider live here too, because all four doors and every upstream share them.
+Nothing here is raised because the cache itself failed: a failing store is a miss, counted and
+logged. Errors of a model provider live here too, because all four doors and every upstream share
+them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class InvalidRequest(LLMCacheError, ValueError):
 
 
 class NotCached(LLMCacheError, LookupError):
-    """`only-if-cached` was asked for and no entry could answer (HTTP's 504, RFC 9111 section 5.2.1.7)."""
+    """`only-if-cached` was asked for and no entry could answer (HTTP's 504, RFC 9111 section
+    5.2.1.7).
+    """
 
     def __init__(self, digest: str | None, reason: str) -> None:
         self.digest = digest

@@ -1,9 +1,10 @@
 """From a call to its key: canonical JSON, hashed.
 
-The rule: two calls share a key exactly when the same provider would get the same question in the same
-cache space. So the material is everything that is sent, those parameters included that we don't know,
-but for an explicit list of what cannot change the answer (`calls.UNKEYED`, `calls.TRANSPORT`).
-Canonical JSON keeps `1` and `"1"` apart and makes the order of arguments and of dict keys irrelevant.
+The rule: two calls share a key exactly when the same provider would get the same question in the
+same cache space. So the material is everything that is sent, those parameters included that we
+don't know, but for an explicit list of what cannot change the answer (`calls.UNKEYED`,
+`calls.TRANSPORT`). Canonical JSON keeps `1` and `"1"` apart and makes the order of arguments and of
+dict keys irrelevant.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -186,7 +188,8 @@ def item_digests(material: Mapping[str, Any], items: Iterable[object]) -> list[s
 
 
 def file_digest(file: Any) -> str:
-    """sha256 of a file's content: bytes, a path, an open file, a Django file or a (name, content) pair.
+    """sha256 of a file's content: bytes, a path, an open file, a Django file or a (name, content)
+    pair.
 
     Names, types and the position of an open file make no difference; the position is put back.
 
@@ -198,7 +201,7 @@ def file_digest(file: Any) -> str:
     if isinstance(file, (bytes, bytearray, memoryview)):
         return sha256(file).hexdigest()
     if isinstance(file, (str, os.PathLike)):
-        with open(file, "rb") as opened:
+        with Path(file).open("rb") as opened:
             return _hash_blocks(opened.read)
     if callable(getattr(file, "chunks", None)):  # django.core.files.File
         file = file.file

@@ -22,9 +22,9 @@ class CacheInfo:
     """Where an answer came from and what that saved.
 
     Attributes:
-        outcome: "hit", "stale" (past its ttl, served by permission), "coalesced" (shared the upstream
-            call of another caller), "miss", "bypass" (the cache was not asked), or "error" (the
-            store failed, so upstream was called).
+        outcome: "hit", "stale" (past its ttl, served by permission), "coalesced" (shared the
+            upstream call of another caller), "miss", "bypass" (the cache was not asked), or "error"
+            (the store failed, so upstream was called).
         reason: why it was no hit, or what else there is to say; "" for a plain hit.
         key: the entry's digest, or None where there is none.
         alias: the LLMCACHE alias; layer: the alias of the layer that answered.

@@ -57,7 +57,7 @@ def ttl_for(controls: Controls, default: float | None) -> float | None:
     ttl = default if controls.ttl is None else controls.ttl
     jitter = conf.config().ttl_jitter
     if ttl and jitter:
-        ttl *= 1 - random.random() * jitter
+        ttl *= 1 - random.random() * jitter  # noqa: S311
     return ttl
 
 

@@ -1,7 +1,7 @@
 """What callers get: a provider's JSON that reads as attributes and as a mapping, parsed when read.
 
-A hit that is only forwarded (`response.raw`) is never parsed. Every caller has an own copy: what one
-does to its response reaches neither the store nor another caller.
+A hit that is only forwarded (`response.raw`) is never parsed. Every caller has an own copy: what
+one does to its response reaches neither the store nor another caller.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import orjson
 
 from llmcache.outcome import CacheInfo
 
-# Optional fields of the providers' formats: absent reads as None, as in the providers' own SDKs, while
-# a misspelt name is still an AttributeError.
+# Optional fields of the providers' formats: absent reads as None, as in the providers' own SDKs,
+# while a misspelt name is still an AttributeError.
 OPTIONAL: Final = frozenset(
     {
         "annotations",

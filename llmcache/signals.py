@@ -11,5 +11,6 @@ call_failed = Signal()
 """Sent when a call has ended in an error. Arguments: `call` (Call) and `error` (the exception)."""
 
 entry_stored = Signal()
-"""Sent when an entry was handed to its store. Arguments: `alias`, `digest`, `ttl` (seconds or None),
-`size` (bytes) and `header` (what the entry notes about itself)."""
+"""Sent when an entry was handed to its store. Arguments: `alias`, `digest`, `ttl` (seconds or
+None), `size` (bytes) and `header` (what the entry notes about itself).
+"""

@@ -41,7 +41,9 @@ class Flights(Generic[T]):
             return flight, True
 
     def land(self, key: object) -> None:
-        """End a flight whose answer is stored or will not be; its leader calls this, in every case."""
+        """End a flight whose answer is stored or will not be; its leader calls this, in every
+        case.
+        """
         with self._lock:
             flight = self._flights.pop(key, None)
             self.landings += 1
@@ -55,7 +57,9 @@ class Flights(Generic[T]):
 
 
 class AsyncFlights(Generic[T]):
-    """Calls in flight among the tasks of each event loop; needs no lock, as a loop is one thread."""
+    """Calls in flight among the tasks of each event loop; needs no lock, as a loop is one
+    thread.
+    """
 
     def __init__(self) -> None:
         self.landings = 0

@@ -30,7 +30,7 @@ class Parser:
 
     def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
         self._limit = limit
-        self._buffer = b""
+        self._line = bytearray()
         self._at_start = True
         self._skip_newline = False
         self._data: list[bytes] = []
@@ -43,28 +43,30 @@ class Parser:
         Raises:
             SSEError: an event is over the limit.
         """
-        buffer = self._buffer + piece
-        if self._at_start:
-            if len(buffer) < 3 and _BOM.startswith(buffer):
-                self._buffer = buffer
-                return []
-            self._at_start = False
-            buffer = buffer.removeprefix(_BOM)
-        if self._skip_newline and buffer:
+        if self._skip_newline and piece:
+            piece = piece.removeprefix(b"\n")
             self._skip_newline = False
-            buffer = buffer.removeprefix(b"\n")
-        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         # A CR at the very end already ends its line; a LF that follows it belongs to it.
-        self._skip_newline = buffer.endswith(b"\r")
-        self._buffer = lines.pop()
-        if len(self._buffer) > self._limit:
-            raise SSEError(f"a line of the stream is over {self._limit} bytes")
+        self._skip_newline = piece.endswith(b"\r")
+        first, *others = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._line += first
         events = []
-        for line in lines:
-            event = self._take(line)
+        for other in others:
+            event = self._take(self._whole_line())
             if event is not None:
                 events.append(event)
+            self._line += other
+        if len(self._line) > self._limit:
+            raise SSEError(f"a line of the stream is over {self._limit} bytes")
         return events
+
+    def _whole_line(self) -> bytes:
+        line = bytes(self._line)
+        self._line.clear()
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(_BOM)
+        return line
 
     def _take(self, line: bytes) -> Event | None:
         if not line:

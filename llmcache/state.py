@@ -58,8 +58,8 @@ def reset() -> None:
 class Switched:
     """What `enable_cache()`, `disable_cache()` and `update_cache()` return.
 
-    By then they have acted. Used as a context manager, the change is taken back from the process and
-    holds for the body of the `with` alone, in this thread or task.
+    By then they have acted. Used as a context manager, the change is taken back from the process
+    and holds for the body of the `with` alone, in this thread or task.
     """
 
     def __init__(self, cache: Cache | None) -> None:

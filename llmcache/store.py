@@ -56,5 +56,7 @@ class Store:
 
     @property
     def compress_min_bytes(self) -> int:
-        """From which payload size on to compress; 0 for never (in-process entries stay as they are)."""
+        """From which payload size on to compress; 0 for never (in-process entries stay as they
+        are).
+        """
         return conf.config().compress_min_bytes if self.signed else 0

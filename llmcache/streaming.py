@@ -1,4 +1,6 @@
-"""What callers of `stream=True` get: an iterator of chunks, sync or async, with `cache` beside it."""
+"""What callers of `stream=True` get: an iterator of chunks, sync or async, with `cache` beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from llmcache.response import Response
 
 
 def is_usage_chunk(raw: bytes) -> bool:
-    """Whether an event holds nothing but the stream's usage, as OpenAI sends it last if asked to."""
+    """Whether an event holds nothing but the stream's usage, as OpenAI sends it last if asked
+    to.
+    """
     if b'"usage"' not in raw or b'"choices"' not in raw:
         return False
     parsed = orjson.loads(raw)

@@ -61,7 +61,9 @@ def _assemble_choices(kind: str, chunks: Sequence[Json]) -> Json:
             choice = choices.setdefault(part.get("index", 0), _new_choice(kind, part))
             _add_part(kind, choice, part)
     whole["choices"] = [_finished(choices[index]) for index in sorted(choices)]
-    leading = [name for name in ("id", "object", "created", "model", "choices") if name in whole]
+    leading: list[str] = [
+        name for name in ("id", "object", "created", "model", "choices") if name in whole
+    ]
     return {name: whole.pop(name) for name in leading} | whole
 
 

@@ -1,7 +1,9 @@
-"""Putting prepared entries into their store, guarded: a store that fails costs a count and a log line.
+"""Putting prepared entries into their store, guarded: a store that fails costs a count and a log
+line.
 
 Inline, the entry is stored before the caller has the answer. With `WRITER = "thread"` one thread of
-the process stores it afterwards, from a bounded queue; a full queue stores inline, so nothing is lost.
+the process stores it afterwards, from a bounded queue; a full queue stores inline, so nothing is
+lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Fixtures of the whole suite: real servers, started once a run, and a clean state for each test."""
+"""Fixtures of the whole suite: real servers, started once a run, and a clean state for each
+test.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def missing(part: str, why: object) -> Any:
-    """Skip a test whose real part this machine lacks, naming the reason; in CI that is a failure."""
+    """Skip a test whose real part this machine lacks, naming the reason; in CI that is a
+    failure.
+    """
     text = f"{part} is not available here: {why}"
     if IN_CI:
         pytest.fail(text)

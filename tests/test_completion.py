@@ -79,7 +79,11 @@ def test_what_a_hit_saved_is_told(door: Any) -> None:
     assert second.usage == first.usage
     with override_settings(LLMCACHE_CONFIG={"PRICING": prices}):
         assert (first.cache.saved_tokens, first.cache.saved_cost, first.cache.cost) == (0, 0, 19)
-        assert (second.cache.saved_tokens, second.cache.saved_cost, second.cache.cost) == (12, 19, 0)
+        assert (second.cache.saved_tokens, second.cache.saved_cost, second.cache.cost) == (
+            12,
+            19,
+            0,
+        )
     assert second.cache.saved_cost is None  # a model without a price
     assert 0 <= second.cache.age < 5
     assert second.cache.similarity == 1.0
@@ -88,7 +92,9 @@ def test_what_a_hit_saved_is_told(door: Any) -> None:
 
 
 def test_a_long_conversation_is_cached(door: Any, upstream: FakeUpstream) -> None:
-    turns = [{"role": "user", "content": f"turn {number} " + "word " * 200} for number in range(200)]
+    turns = [
+        {"role": "user", "content": f"turn {number} " + "word " * 200} for number in range(200)
+    ]
     door.completion(model="m", messages=turns)
     assert door.completion(model="m", messages=turns).cache.hit
 

@@ -162,7 +162,9 @@ def test_identical_lists_at_once_are_one_call(upstream: FakeUpstream) -> None:
 _fresh = itertools.count()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     known=st.sets(st.sampled_from("abcdef")),
     asked=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=10),

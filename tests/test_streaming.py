@@ -117,7 +117,9 @@ def test_a_stream_is_used_in_a_with_block() -> None:
 
 
 def test_stale_if_error_serves_streams_too(door: Any, upstream: FakeUpstream) -> None:
-    first = door.chunks(door.completion(**ASK, stream=True, cache={"ttl": 0.1, "stale-if-error": 60}))
+    first = door.chunks(
+        door.completion(**ASK, stream=True, cache={"ttl": 0.1, "stale-if-error": 60})
+    )
     door.sleep(0.15)
     upstream.fail = 500
     stream = door.completion(**ASK, stream=True, cache={"stale-if-error": 60})

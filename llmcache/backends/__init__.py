@@ -37,7 +37,9 @@ def build(settings: conf.BackendSettings) -> BaseBackend:
 
 
 class BackendHandler:
-    """Aliases to backends. Unlike Django's CACHES, threads share one instance: ours are thread-safe."""
+    """Aliases to backends. Unlike Django's CACHES, threads share one instance: ours are
+    thread-safe.
+    """
 
     def __init__(self) -> None:
         self._backends: dict[str, BaseBackend] = {}

@@ -42,16 +42,19 @@ class BaseBackend:
     """A store of bytes. Subclasses implement the sync methods; the async twins run them in a thread
     unless the subclass has something better.
 
-    Every digest is a lowercase hexadecimal string. Every ttl is in seconds, may be a fraction, and is
-    None for no end; a ttl of 0 or less is never passed. An entry must not disappear before its ttl
-    (a store short of room may evict it) and, where `exact_ttl` is True, is gone once it has passed.
+    Every digest is a lowercase hexadecimal string. Every ttl is in seconds, may be a fraction, and
+    is None for no end; a ttl of 0 or less is never passed. An entry must not disappear before its
+    ttl (a store short of room may evict it) and, where `exact_ttl` is True, is gone once it has
+    passed.
     """
 
     process_local: bool = False
-    """True when the entries live and die with this process: no other program can write them, so they
-    need no signature and no compression."""
+    """True when the entries live and die with this process: no other program can write them, so
+    they need no signature and no compression.
+    """
     exact_ttl: bool = True
-    """False when the store rounds a ttl up to whole seconds. The envelope's own expiry still holds."""
+    """False when the store rounds a ttl up to whole seconds. The envelope's own expiry still holds.
+    """
     supports_iterate: bool = True
     supports_clear: bool = True
     native_async: bool = False
@@ -103,7 +106,9 @@ class BaseBackend:
         raise NotImplementedError
 
     def clear(self) -> int:
-        """Remove every entry under this alias's own prefix and nothing else; how many there were."""
+        """Remove every entry under this alias's own prefix and nothing else; how many there
+        were.
+        """
         raise UnsupportedOperation(
             f"{type(self).__name__} cannot clear only its own entries; "
             f"raise VERSION of LLMCACHE[{self.alias!r}] instead."
@@ -114,7 +119,9 @@ class BaseBackend:
         raise UnsupportedOperation(f"{type(self).__name__} cannot list its entries.")
 
     def sweep(self, limit: int = 1000) -> int:
-        """Delete up to `limit` expired entries that the store would not delete by itself; how many."""
+        """Delete up to `limit` expired entries that the store would not delete by itself; how
+        many.
+        """
         return 0
 
     def check(self) -> list[CheckMessage]:

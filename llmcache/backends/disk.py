@@ -1,4 +1,6 @@
-"""Entries on this machine's disk, shared by its processes and kept over restarts: diskcache, bytes only."""
+"""Entries on this machine's disk, shared by its processes and kept over restarts: diskcache, bytes
+only.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ class DiskBackend(BaseBackend):
     """LOCATION: the directory; made on first use, for its owner alone.
 
     OPTIONS: `size_limit` in bytes (default 1 GiB), `eviction_policy` (one of diskcache's; default
-    "least-recently-stored", the one that writes nothing when an entry is read), `timeout` in seconds
-    to wait for another process's lock (default 1).
+    "least-recently-stored", the one that writes nothing when an entry is read), `timeout` in
+    seconds to wait for another process's lock (default 1).
     """
 
     def __init__(self, settings: BackendSettings) -> None:
@@ -137,7 +139,8 @@ class DiskBackend(BaseBackend):
             return []
         return [
             Warning(
-                f"Other users can write to LLMCACHE[{self.alias!r}]['LOCATION'], {self._directory}.",
+                f"Other users can write to LLMCACHE[{self.alias!r}]['LOCATION'], "
+                f"{self._directory}.",
                 hint=f"chmod 700 {self._directory}",
                 id="llmcache.W106",
             )

@@ -28,7 +28,9 @@ class Keyspace(NamedTuple):
 
 
 def around(make_key: Callable[[str], str]) -> Keyspace | None:
-    """What a function that turns digests into keys puts around them; None if it hides the digest."""
+    """What a function that turns digests into keys puts around them; None if it hides the
+    digest.
+    """
     spaces = set()
     for probe in _PROBES:
         head, found, tail = make_key(probe).partition(probe)

@@ -24,12 +24,13 @@ DEFAULT_LOCAL_TTL: Final = 5.0
 
 
 class LayeredBackend(BaseBackend):
-    """OPTIONS: `layers`, aliases of LLMCACHE from the fastest down; `local_ttl`, for how many seconds
-    at most a layer in this process's memory keeps a copy (default 5.0, None for no limit): what other
-    processes delete, it cannot know of.
+    """OPTIONS: `layers`, aliases of LLMCACHE from the fastest down; `local_ttl`, for how many
+    seconds at most a layer in this process's memory keeps a copy (default 5.0, None for no limit):
+    what other processes delete, it cannot know of.
 
     A failing layer is logged and passed over, and left alone for a while when it keeps failing. An
-    error is raised when every layer failed and, on a removal, when any did: it may still hold the entry.
+    error is raised when every layer failed and, on a removal, when any did: it may still hold the
+    entry.
     """
 
     def __init__(self, settings: conf.BackendSettings) -> None:
@@ -61,8 +62,8 @@ class LayeredBackend(BaseBackend):
         number = isinstance(local_ttl, (int, float)) and not isinstance(local_ttl, bool)
         if local_ttl is not None and not (number and local_ttl > 0):
             raise ImproperlyConfigured(
-                f"LLMCACHE[{self.alias!r}]['OPTIONS']['local_ttl'] must be a number of seconds above "
-                f"0, or None for no limit, not {local_ttl!r}."
+                f"LLMCACHE[{self.alias!r}]['OPTIONS']['local_ttl'] must be a number of seconds "
+                f"above 0, or None for no limit, not {local_ttl!r}."
             )
         self.process_local = all(store.process_local for store in stores)
         self.exact_ttl = all(store.exact_ttl for store in stores)
@@ -88,7 +89,9 @@ class LayeredBackend(BaseBackend):
         return None if found is None else found[0]
 
     def get_with_layer(self, digest: str) -> tuple[bytes, str] | None:
-        """The bytes of an entry and the alias of the layer that had them; None when no layer has."""
+        """The bytes of an entry and the alias of the layer that had them; None when no layer
+        has.
+        """
         taken = {digest: self._epochs.of(digest)}
         walk = Walk(self._layers, "get")
         for layer in walk:
@@ -180,13 +183,14 @@ class LayeredBackend(BaseBackend):
         for layer in self._layers:
             if not layer.store.supports_clear:
                 raise UnsupportedOperation(
-                    f"LLMCACHE[{self.alias!r}] cannot clear only its own entries, because its layer "
-                    f"{layer.name!r} cannot; raise that layer's VERSION instead."
+                    f"LLMCACHE[{self.alias!r}] cannot clear only its own entries, because its "
+                    f"layer {layer.name!r} cannot; raise that layer's VERSION instead."
                 )
 
     def iterate(self) -> Iterator[str]:
-        """The digests in any layer. An upper layer that cannot list is passed over: what it has, the
-        lowest has too."""
+        """The digests in any layer. An upper layer that cannot list is passed over: what it has,
+        the lowest has too.
+        """
         seen: set[str] = set()
         *upper, lowest = self._layers
         for layer in upper:

@@ -61,15 +61,17 @@ class Layer:
     def failed(self, what: str, error: Exception) -> None:
         """Note and log a failure."""
         self.breaker.failed()
-        logger.warning("Layer %r failed to %s: %s: %s", self.name, what, type(error).__name__, error)
+        logger.warning(
+            "Layer %r failed to %s: %s: %s", self.name, what, type(error).__name__, error
+        )
 
 
 class Epochs:
     """Tells a reader whether an entry changed while it was reading.
 
     Writers call `change` after each layer's change; a reader takes the epoch before it reads and
-    compares it before and after it copies upwards. Digests share 1024 epochs, which costs a copy now
-    and then; there is no lock.
+    compares it before and after it copies upwards. Digests share 1024 epochs, which costs a copy
+    now and then; there is no lock.
     """
 
     __slots__ = ("_ticket", "_values")
@@ -167,7 +169,8 @@ def named(settings: conf.BackendSettings) -> list[BaseBackend]:
     """The stores that OPTIONS["layers"] of an alias names, from the fastest down.
 
     Raises:
-        ImproperlyConfigured: none are named, an alias does not exist, or layers go round in a circle.
+        ImproperlyConfigured: none are named, an alias does not exist, or layers go round in a
+            circle.
     """
     name = f"LLMCACHE[{settings.alias!r}]['OPTIONS']['layers']"
     aliases = _aliases(settings.options)

@@ -36,8 +36,8 @@ class MemoryBackend(DirectAsync, BaseBackend):
     """OPTIONS: `max_entries` (default 10,000) and `max_bytes` of all data (default 256 MiB).
 
     A full store evicts the oldest entry that has not been read since its last turn: nearly
-    least-recently-used, at the price of one attribute per read. What alone exceeds `max_bytes` is not
-    stored. Each backend object has entries of its own.
+    least-recently-used, at the price of one attribute per read. What alone exceeds `max_bytes` is
+    not stored. Each backend object has entries of its own.
     """
 
     process_local = True

@@ -27,8 +27,8 @@ def process_local(backend: BaseBackend) -> list[CheckMessage]:
     return [
         Warning(
             f"LLMCACHE[{backend.alias!r}] keeps its entries in the memory of one process.",
-            hint="Several workers would each pay for the same answer; use Redis, a disk or a database, "
-            "or put this store above one of those with LayeredBackend.",
+            hint="Several workers would each pay for the same answer; use Redis, a disk or a "
+            "database, or put this store above one of those with LayeredBackend.",
             id="llmcache.W101",
         )
     ]

@@ -35,7 +35,8 @@ def positive(settings: BackendSettings, key: str, value: Any, *, whole: bool = F
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
         want = "an integer" if whole else "a number"
         raise ImproperlyConfigured(
-            f"LLMCACHE[{settings.alias!r}]['OPTIONS'][{key!r}] must be {want} above 0, not {value!r}."
+            f"LLMCACHE[{settings.alias!r}]['OPTIONS'][{key!r}] must be {want} above 0, "
+            f"not {value!r}."
         )
     return value
 

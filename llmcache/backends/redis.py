@@ -53,14 +53,10 @@ class RedisBackend(RedisCommands):
         from llmcache.backends.redis_connections import Connections
 
         extra = {
-            key: value
-            for key, value in given.items()
-            if key not in _IN_URL and value is not None
+            key: value for key, value in given.items() if key not in _IN_URL and value is not None
         }
         try:
-            self.connections = Connections(
-                self._urls(given), conf.config().backend_timeout, extra
-            )
+            self.connections = Connections(self._urls(given), conf.config().backend_timeout, extra)
         except (ValueError, TypeError) as error:
             raise ImproperlyConfigured(
                 f"LLMCACHE[{self.alias!r}] does not describe a Redis server: {error}"

@@ -199,9 +199,7 @@ class RedisCommands(BaseBackend):
 
 
 def _present(names: list[str], values: list[bytes | None]) -> dict[str, bytes]:
-    return {
-        name: data for name, data in zip(names, values, strict=True) if data is not None
-    }
+    return {name: data for name, data in zip(names, values, strict=True) if data is not None}
 
 
 def _own(space: Keyspace, raw: Iterable[bytes]) -> list[str]:

@@ -24,7 +24,8 @@ class Connections:
     """Clients of one or more servers: writes go to the first, reads to one of the others if any.
 
     Args:
-        urls: `redis://`, `rediss://` or `unix://`; the first is the primary, the others its replicas.
+        urls: `redis://`, `rediss://` or `unix://`; the first is the primary, the others its
+            replicas.
         timeout: seconds that connecting or one exchange may take, where `options` don't say.
         options: what redis-py's `ConnectionPool.from_url` takes.
         pool_class: a subclass of `redis.ConnectionPool`.

@@ -52,9 +52,10 @@ class S3Backend(BaseBackend):
     """LOCATION: `s3://bucket/prefix`.
 
     OPTIONS: `endpoint_url`, `region_name`, the three `aws_` credentials, `use_ssl`, `verify`,
-    `api_version` and `config` (a dict or a botocore Config) as boto3 takes them; `addressing_style`;
-    `timeout` in seconds for connecting and for reading (default 2); `max_pool_connections`
-    (default 32). Credentials that are not given are found in boto3's usual places.
+    `api_version` and `config` (a dict or a botocore Config) as boto3 takes them;
+    `addressing_style`; `timeout` in seconds for connecting and for reading (default 2);
+    `max_pool_connections` (default 32). Credentials that are not given are found in boto3's usual
+    places.
 
     S3 deletes nothing by itself: run `sweep`, or give the bucket a lifecycle rule.
     """

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import httpx
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.conf import ProviderSettings
 from llmcache.exceptions import (
+    BadRequest,
     InvalidRequest,
+    StreamBroken,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -44,23 +47,26 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 class _Prepared(NamedTuple):
-    """A request as httpx takes it, and how often to try it."""
+    """A request as httpx takes it, how often to try again, and the key that no error may show."""
 
     arguments: dict[str, Any]
     retries: int
+    secret: bytes
 
 
 class OpenAICompatible(BaseUpstream):
-    """OPTIONS:
-    base_url: where the API is, version included; default `https://api.openai.com/v1`.
-    api_key, or api_key_env: the key, or the environment variable that has it when a call is made
-        (default OPENAI_API_KEY). Servers that need none get none.
-    timeout, connect_timeout: seconds, 600 and 5 by default.
-    max_retries: 2 by default; for refused connections, 408, 409, 429 and 5xx.
-    organization, project, default_headers, default_query: sent with every request.
-    stream_usage: ask for the usage of streams, True by default; some servers refuse that.
-    paths: other paths by kind of call, such as {"completion": "/chat"}.
-    max_connections, proxy, verify: as httpx has them.
+    """A provider, reached over one pool of connections per process and per event loop.
+
+    OPTIONS:
+        base_url: where the API is, version included; default `https://api.openai.com/v1`.
+        api_key, or api_key_env: the key, or the environment variable that has it when a call is
+            made (default OPENAI_API_KEY). Servers that need none get none.
+        timeout, connect_timeout: seconds, 600 and 5 by default.
+        max_retries: 2 by default; for failed connections, 408, 409, 429 and 5xx.
+        organization, project, default_headers, default_query: sent with every request.
+        stream_usage: ask for the usage of streams, True by default; some servers refuse that.
+        paths: other paths by kind of call, such as {"completion": "/chat"}.
+        max_connections, proxy, verify: as httpx has them.
     """
 
     def __init__(self, settings: ProviderSettings) -> None:
@@ -70,9 +76,9 @@ class OpenAICompatible(BaseUpstream):
                 what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
                 raise ImproperlyConfigured(str(InvalidRequest.unknown(what, name, DEFAULTS)))
         self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
+        _check_numbers(f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']", self._options)
         self._base_url = _normalised(self._options["base_url"])
-        self._client: httpx.Client | None = None
-        self._async_clients: WeakKeyDictionary[Any, httpx.AsyncClient] = WeakKeyDictionary()
+        self._forget_clients()
         _living.add(self)
 
     def identity(self, base_url: str | None = None) -> str:
@@ -83,13 +89,15 @@ class OpenAICompatible(BaseUpstream):
         return "|".join(parts)
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
+        client = self._client
         self._forget_clients()
+        if client is not None:
+            client.close()
 
     def _forget_clients(self) -> None:
-        self._client = None
-        self._async_clients = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._async_clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
 
     # --- calls ---
 
@@ -111,7 +119,7 @@ class OpenAICompatible(BaseUpstream):
                     break
             reader.end()
         except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise self._broken(error) from error
         finally:
             response.close()
 
@@ -126,7 +134,7 @@ class OpenAICompatible(BaseUpstream):
                     break
             reader.end()
         except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise self._broken(error) from error
         finally:
             await response.aclose()
 
@@ -144,14 +152,14 @@ class OpenAICompatible(BaseUpstream):
             attempt += 1
             asked: float | None = None
             try:
-                response = client.send(client.build_request(**prepared.arguments), stream=stream)
-            except httpx.HTTPError as error:
-                failure: UpstreamError = self._unreachable(error)
-            else:
+                response = client.send(self._build(client, prepared), stream=stream)
                 if response.is_success:
                     return response
                 response.read()
-                failure, asked = self._refused(response)
+            except httpx.HTTPError as error:
+                failure: UpstreamError = self._unreachable(error)
+            else:
+                failure, asked = self._refused(response, prepared.secret)
                 if not retry.worth_it(response.status_code, response.headers):
                     raise failure
             wait = retry.wait_before(attempt, asked)
@@ -167,15 +175,14 @@ class OpenAICompatible(BaseUpstream):
             attempt += 1
             asked: float | None = None
             try:
-                built = client.build_request(**prepared.arguments)
-                response = await client.send(built, stream=stream)
-            except httpx.HTTPError as error:
-                failure: UpstreamError = self._unreachable(error)
-            else:
+                response = await client.send(self._build(client, prepared), stream=stream)
                 if response.is_success:
                     return response
                 await response.aread()
-                failure, asked = self._refused(response)
+            except httpx.HTTPError as error:
+                failure: UpstreamError = self._unreachable(error)
+            else:
+                failure, asked = self._refused(response, prepared.secret)
                 if not retry.worth_it(response.status_code, response.headers):
                     raise failure
             wait = retry.wait_before(attempt, asked)
@@ -192,10 +199,11 @@ class OpenAICompatible(BaseUpstream):
         path = options["paths"].get(request.kind, wire.PATHS[request.kind])
         timeout = options["timeout"] if request.timeout is None else request.timeout
         retries = options["max_retries"] if request.max_retries is None else request.max_retries
+        key = self._key(request.api_key, is_own=base_url == self._base_url)
         arguments: dict[str, Any] = {
             "method": "POST",
             "url": base_url + path,
-            "headers": self._headers(request, is_json=body.content is not None),
+            "headers": self._headers(request, key, is_json=body.content is not None),
             "params": {**options["default_query"], **request.extra_query} or None,
             "timeout": httpx.Timeout(timeout, connect=min(timeout, options["connect_timeout"])),
         }
@@ -203,38 +211,60 @@ class OpenAICompatible(BaseUpstream):
             arguments["content"] = body.content
         else:
             arguments.update(data=body.data, files=body.files)
-        return _Prepared(arguments, retries)
+        return _Prepared(arguments, retries, key.encode())
 
-    def _headers(self, request: UpstreamRequest, *, is_json: bool) -> dict[str, str]:
+    def _key(self, given: str | None, *, is_own: bool) -> str:
+        """The key to send, or "". The provider's own goes to no other base_url."""
         options = self._options
-        headers: dict[str, str] = {}
-        if is_json:
-            headers["Content-Type"] = "application/json"
-        key = request.api_key or options["api_key"]
-        # The environment's key belongs to the provider that is configured, not to wherever one call
-        # is sent instead.
-        if key is None and options["api_key_env"] and request.base_url is None:
-            key = os.environ.get(options["api_key_env"])
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        if options["organization"]:
-            headers["OpenAI-Organization"] = options["organization"]
-        if options["project"]:
-            headers["OpenAI-Project"] = options["project"]
-        return {**headers, **options["default_headers"], **request.extra_headers}
+        key = given
+        if key is None and is_own:
+            key = options["api_key"]
+            if key is None and options["api_key_env"]:
+                key = os.environ.get(options["api_key_env"])
+        return (key or "").strip()
+
+    def _headers(self, request: UpstreamRequest, key: str, *, is_json: bool) -> httpx.Headers:
+        options = self._options
+        headers = {
+            "Content-Type": "application/json" if is_json else None,
+            "Authorization": f"Bearer {key}" if key else None,
+            "OpenAI-Organization": options["organization"],
+            "OpenAI-Project": options["project"],
+        }
+        try:
+            merged = httpx.Headers({name: value for name, value in headers.items() if value})
+            merged.update(options["default_headers"])
+            merged.update(request.extra_headers)
+        except (UnicodeEncodeError, TypeError, AttributeError):
+            # The cause is cut off because it holds the header's value, which may be a key.
+            text = "a header or the API key is not plain ASCII text"
+            raise BadRequest(text, provider=self.name) from None
+        return merged
+
+    def _build(
+        self, client: httpx.Client | httpx.AsyncClient, prepared: _Prepared
+    ) -> httpx.Request:
+        try:
+            return client.build_request(**prepared.arguments)
+        except httpx.InvalidURL as error:
+            raise BadRequest(f"the URL is not valid: {error}", provider=self.name) from error
 
     def _sync_client(self) -> httpx.Client:
-        client = self._client
-        if client is None:
-            client = self._client = httpx.Client(**self._client_options())
-        return client
+        with self._lock:
+            if self._client is None:
+                self._client = httpx.Client(**self._client_options())
+            return self._client
 
     def _async_client(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
-        client = self._async_clients.get(loop)
-        if client is None:
-            client = self._async_clients[loop] = httpx.AsyncClient(**self._client_options())
-        return client
+        with self._lock:
+            if loop not in self._async_clients:
+                # A client's connections refer to their loop, so that weak references would keep
+                # every loop alive: those of loops that are done are let go here.
+                for other in [other for other in self._async_clients if other.is_closed()]:
+                    del self._async_clients[other]
+                self._async_clients[loop] = httpx.AsyncClient(**self._client_options())
+            return self._async_clients[loop]
 
     def _client_options(self) -> dict[str, Any]:
         most = self._options["max_connections"]
@@ -247,10 +277,13 @@ class OpenAICompatible(BaseUpstream):
 
     # --- failures ---
 
-    def _refused(self, response: httpx.Response) -> tuple[UpstreamError, float | None]:
+    def _refused(
+        self, response: httpx.Response, secret: bytes
+    ) -> tuple[UpstreamError, float | None]:
         """The error that a response is, and how long the provider asks to wait."""
         asked = retry.asked_wait(response.headers)
-        message, body = read_body(response.content)
+        content = response.content.replace(secret, b"[hidden]") if secret else response.content
+        message, body = read_body(content)
         request_id = response.headers.get("x-request-id", "")
         failure = from_status(
             response.status_code,
@@ -268,6 +301,12 @@ class OpenAICompatible(BaseUpstream):
             return UpstreamTimeout(f"no answer in time ({kind} timeout)", provider=self.name)
         return UpstreamUnreachable(str(error) or type(error).__name__, provider=self.name)
 
+    def _broken(self, error: httpx.HTTPError) -> UpstreamError:
+        """The error that ends a stream which had begun."""
+        if isinstance(error, httpx.TimeoutException):
+            return self._unreachable(error)
+        return StreamBroken(str(error) or type(error).__name__, provider=self.name)
+
 
 _living: WeakSet[OpenAICompatible] = WeakSet()
 
@@ -280,10 +319,26 @@ def _forget_parents_connections() -> None:
 os.register_at_fork(after_in_child=_forget_parents_connections)
 
 
+def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
+    for option in ("timeout", "connect_timeout"):
+        value = options[option]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ImproperlyConfigured(
+                f"{name}[{option!r}] must be a number of seconds above 0, not {value!r}."
+            )
+    for option, least in (("max_retries", 0), ("max_connections", 1)):
+        value = options[option]
+        if type(value) is not int or value < least:
+            raise ImproperlyConfigured(
+                f"{name}[{option!r}] must be an integer from {least} up, not {value!r}."
+            )
+
+
 def _normalised(url: str) -> str:
     """A base_url without credentials, query or closing slash, host in lower case."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ImproperlyConfigured(f"base_url must begin with http:// or https://, not {url!r}.")
     host = parts.netloc.rpartition("@")[2].lower()
+    if parts.scheme not in ("http", "https") or not host:
+        shown = urlunsplit((parts.scheme, host, parts.path, "", ""))  # credentials left out
+        raise ImproperlyConfigured(f"base_url must be an http:// or https:// URL, not {shown!r}.")
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

@@ -31,11 +31,13 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
+    if moment.tzinfo is None:  # "-0000": UTC without a word on where it was written
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def worth_it(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a refusal may turn out otherwise the next time; `x-should-retry` has the last word."""
+    """Whether a refusal may turn out otherwise next time; `x-should-retry` has the last word."""
     word = headers.get("x-should-retry")
     if word in ("true", "false"):
         return word == "true"
@@ -51,5 +53,5 @@ def wait_before(attempt: int, asked: float | None = None) -> float | None:
     """
     if asked is not None:
         return asked if asked <= LONGEST_ASKED else None
-    wait = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
+    wait: float = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
     return wait * (1 - random.random() / 4)  # noqa: S311 - spreads load, hides nothing

@@ -1,4 +1,4 @@
-"""OpenAI's HTTP format without I/O: what to send for a request, and what the answer's bytes mean."""
+"""OpenAI's HTTP format without I/O: what to send for a request, what the answer's bytes mean."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ PATHS: Final = {
     "transcription": "/audio/transcriptions",
 }
 _FINAL: Final = ("response.completed", "response.incomplete", "response.failed")
+_TEXT_FORMATS: Final = ("text", "srt", "vtt")
 
 
 class Body(NamedTuple):
@@ -71,7 +72,7 @@ def _form(fields: dict[str, Any], provider: str) -> Body:
             data[name] = _field(value)
     try:
         return Body(data=data, files={"file": _part(file)})
-    except OSError as error:
+    except (OSError, AttributeError) as error:
         raise BadRequest(f"the file cannot be read: {error}", provider=provider) from error
 
 
@@ -108,15 +109,21 @@ def answer_of(request: UpstreamRequest, body: bytes, content_type: str, provider
     Raises:
         ServerFailed: there is none.
     """
-    if request.kind == "transcription" and "json" not in content_type:
-        return orjson.dumps({"text": body.decode("utf-8", "replace")})
     try:
-        is_object = isinstance(orjson.loads(body), dict)
+        parsed = orjson.loads(body)
     except ValueError:
-        is_object = False
-    if not is_object:
+        parsed = None
+    if request.kind == "transcription" and (
+        "json" not in content_type
+        or (parsed is None and request.params.get("response_format") in _TEXT_FORMATS)
+    ):
+        return orjson.dumps({"text": body.decode("utf-8", "replace")})
+    if not isinstance(parsed, dict):
         what = "an empty answer" if not body.strip() else "an answer that is no JSON object"
         raise ServerFailed(f"sent {what} with status 200", status=200, provider=provider)
+    if parsed.get("error") and parsed.get("object") != "response" and "choices" not in parsed:
+        text = f"reported an error with status 200: {message_in(parsed) or 'no message'}"
+        raise ServerFailed(text, status=200, body=parsed, provider=provider)
     return body
 
 
@@ -148,7 +155,7 @@ class StreamReader:
                 break
             if event.data == b"[DONE]":
                 self.complete = True
-            else:
+            elif event.data:  # events without data only keep the connection alive
                 found.append(self._read(event))
         return found
 
@@ -158,7 +165,7 @@ class StreamReader:
         Raises:
             StreamBroken: before the provider said that the answer is complete.
         """
-        # Some providers send no [DONE]: then every choice that began must have given its reason to end.
+        # Some providers send no [DONE]: then every choice that began must have said why it ended.
         ended = self._kind != "responses" and self._started and not self._unfinished
         if not (self.complete or ended):
             raise StreamBroken("the stream ended before it was complete", provider=self._provider)

