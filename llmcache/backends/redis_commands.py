@@ -36,10 +36,7 @@ class RedisCommands(BaseBackend):
     connections: Connections
 
     def keyspace(self) -> Keyspace:
-        """Where this alias's keys are.
-
-        Raises:
-        """
+        """Where this alias's keys are."""
         return Keyspace(self.prefix)
 
     def _pattern(self, space: Keyspace) -> str:

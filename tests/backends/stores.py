@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.test import override_settings
 
 from llmcache.backends.base import BaseBackend
+from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.disk import DiskBackend
+from llmcache.backends.django import DjangoCacheBackend
 from llmcache.backends.layered import LayeredBackend
 from llmcache.backends.memory import MemoryBackend
 from llmcache.backends.redis import RedisBackend
@@ -91,9 +95,87 @@ def layered_s3(request: pytest.FixtureRequest) -> Make:
     return make
 
 
+def batched_redis(request: pytest.FixtureRequest) -> Make:
+    inner = redis(request)
+
+    def make(**changes: Any) -> BaseBackend:
+        return BatchedBackend(inner(**changes), flush_size=3, flush_interval=0.05)
+
+    return make
+
+
+def in_caches(request: pytest.FixtureRequest, **description: Any) -> Make:
+    """DjangoCacheBackend over an alias of CACHES with this description, for one test."""
+    caches = {"default": {"BACKEND": _DUMMY}, "place": {"KEY_PREFIX": unique(), **description}}
+    changed = override_settings(CACHES=caches)
+    changed.enable()
+    request.addfinalizer(changed.disable)
+
+    def make(**changes: Any) -> BaseBackend:
+        return DjangoCacheBackend(BackendSettings(alias="place", location="place", **changes))
+
+    return make
+
+
+_DUMMY = "django.core.cache.backends.dummy.DummyCache"
+
+
+def locmem(request: pytest.FixtureRequest) -> Make:
+    return in_caches(
+        request,
+        BACKEND="django.core.cache.backends.locmem.LocMemCache",
+        LOCATION=unique(),
+        OPTIONS={"MAX_ENTRIES": 10_000},
+    )
+
+
+def files(request: pytest.FixtureRequest) -> Make:
+    return in_caches(
+        request,
+        BACKEND="django.core.cache.backends.filebased.FileBasedCache",
+        LOCATION=str(directory(request) / "files"),
+        OPTIONS={"MAX_ENTRIES": 10_000},
+    )
+
+
+def database(request: pytest.FixtureRequest) -> Make:
+    request.getfixturevalue("transactional_db")
+    table = f"cache_{unique()[:12]}"
+    make = in_caches(
+        request,
+        BACKEND="django.core.cache.backends.db.DatabaseCache",
+        LOCATION=table,
+        OPTIONS={"MAX_ENTRIES": 10_000},
+    )
+    call_command("createcachetable", table, verbosity=0)
+    return make
+
+
+def django_redis(request: pytest.FixtureRequest) -> Make:
+    return in_caches(
+        request,
+        BACKEND="django.core.cache.backends.redis.RedisCache",
+        LOCATION=request.getfixturevalue("redis_server").url,
+    )
+
+
+def django_redis_package(request: pytest.FixtureRequest) -> Make:
+    return in_caches(
+        request,
+        BACKEND="django_redis.cache.RedisCache",
+        LOCATION=request.getfixturevalue("redis_server").url,
+    )
+
+
 FACTORIES: dict[str, Factory] = {
+    "batched-redis": batched_redis,
+    "database": database,
     "disk": disk,
+    "django-redis": django_redis,
+    "django-redis-package": django_redis_package,
+    "files": files,
     "layered-disk-s3": layered_s3,
+    "locmem": locmem,
     "memory": memory,
     "layered-memory": layered_memory,
     "redis": redis,

@@ -1,0 +1,101 @@
+"""Django's LocMemCache: our bytes lie in its dict as they are, under its lock and its own rules of
+expiry and culling. It would pickle and unpickle them; nothing else ever reads our keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from time import time
+from typing import Any, ClassVar, cast
+
+from django.core.cache import caches
+from django.core.checks import CheckMessage, Warning
+
+from llmcache.backends import messages
+from llmcache.backends.base import Item
+from llmcache.backends.direct import DirectAsync
+from llmcache.backends.django import DjangoCacheBackend
+from llmcache.conf import BackendSettings
+
+
+class LocMemBackend(DirectAsync, DjangoCacheBackend):
+    """A store in this process's memory, shared with whatever else uses the CACHES alias."""
+
+    process_local = True
+    exact_ttl: ClassVar[bool] = True
+    supports_iterate: ClassVar[bool] = True
+    supports_clear: ClassVar[bool] = True
+
+    def __init__(self, settings: BackendSettings) -> None:
+        super().__init__(settings)
+        # Entries and lock belong to the cache's name, so one instance serves all threads.
+        self._locmem: Any = caches.create_connection(self.cache_alias)
+
+    def get(self, digest: str) -> bytes | None:
+        locmem, key = self._locmem, self.make_key(digest)
+        with locmem._lock:
+            if locmem._has_expired(key):
+                locmem._delete(key)
+                return None
+            locmem._cache.move_to_end(key, last=False)
+            return cast(bytes, locmem._cache[key])
+
+    def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
+        found = ((digest, self.get(digest)) for digest in digests)
+        return {digest: data for digest, data in found if data is not None}
+
+    def set(self, digest: str, data: bytes, ttl: float | None) -> None:
+        with self._locmem._lock:
+            self._locmem._set(self.make_key(digest), data, ttl)
+
+    def set_many(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self.set(*item)
+
+    def delete(self, digest: str) -> bool:
+        locmem, key = self._locmem, self.make_key(digest)
+        with locmem._lock:
+            live = not locmem._has_expired(key)
+            locmem._delete(key)
+        return live
+
+    def touch(self, digest: str, ttl: float | None) -> bool:
+        locmem, key = self._locmem, self.make_key(digest)
+        with locmem._lock:
+            if locmem._has_expired(key):
+                return False
+            locmem._expire_info[key] = locmem.get_backend_timeout(ttl)
+            return True
+
+    def clear(self) -> int:
+        return self.delete_many(list(self.iterate()))
+
+    def iterate(self) -> Iterator[str]:
+        locmem, space = self._locmem, self.keyspace()
+        with locmem._lock:
+            keys = [key for key in locmem._cache if not locmem._has_expired(key)]
+        yield from filter(None, map(space.digest, keys))
+
+    def sweep(self, limit: int = 1000) -> int:
+        locmem, space, now = self._locmem, self.keyspace(), time()
+        with locmem._lock:
+            over = [
+                key
+                for key, end in locmem._expire_info.items()
+                if end is not None and end <= now and space.digest(key)
+            ][:limit]
+            for key in over:
+                locmem._delete(key)
+        return len(over)
+
+    def check(self) -> list[CheckMessage]:
+        found = messages.process_local(self)
+        if "MAX_ENTRIES" not in self.description.get("OPTIONS", {}):
+            found.append(
+                Warning(
+                    f"CACHES[{self.cache_alias!r}] keeps no more than 300 entries, and "
+                    f"LLMCACHE[{self.alias!r}] uses it.",
+                    hint=f"Set CACHES[{self.cache_alias!r}]['OPTIONS']['MAX_ENTRIES'].",
+                    id="llmcache.W102",
+                )
+            )
+        return found

@@ -1,0 +1,82 @@
+"""Django's RedisCache and the package django-redis: our bytes by Redis's own commands, under the keys
+that the cache would use, over connections with our time limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from llmcache import conf
+from llmcache.backends import options
+from llmcache.backends.django import DjangoCacheBackend
+from llmcache.backends.redis_commands import RedisCommands
+
+_PACKAGE_OPTIONS = {
+    "SOCKET_TIMEOUT": "socket_timeout",
+    "SOCKET_CONNECT_TIMEOUT": "socket_connect_timeout",
+    "PASSWORD": "password",
+    "USERNAME": "username",
+}
+_PACKAGE_CLIENT = "django_redis.client.DefaultClient"
+
+
+class DjangoRedisBackend(RedisCommands, DjangoCacheBackend):
+    """Over an alias of `django.core.cache.backends.redis.RedisCache`."""
+
+    exact_ttl: ClassVar[bool] = True
+    supports_iterate: ClassVar[bool] = True
+    supports_clear: ClassVar[bool] = True
+
+    def __init__(self, settings: conf.BackendSettings) -> None:
+        super().__init__(settings)
+        options.require_package(settings, "redis", "redis")
+        from llmcache.backends.redis_connections import Connections
+
+        timeout = conf.config().backend_timeout
+        try:
+            self.connections = Connections(self._urls(), timeout, **self._pool())
+        except (ValueError, TypeError) as error:
+            raise ImproperlyConfigured(
+                f"CACHES[{self.cache_alias!r}] does not describe a Redis server: {error}"
+            ) from error
+
+    def _urls(self) -> list[str]:
+        location = self.description.get("LOCATION", "")
+        parts = re.split("[;,]", location) if isinstance(location, str) else location
+        return [url.strip() for url in parts]
+
+    def _pool(self) -> dict[str, Any]:
+        given = dict(self.description.get("OPTIONS", {}))
+        given.pop("serializer", None)
+        chosen = _imported(given.pop("pool_class", None))
+        parser = _imported(given.pop("parser_class", None))
+        if parser is not None:
+            given["parser_class"] = parser
+        return {"options": given, **({} if chosen is None else {"pool_class": chosen})}
+
+
+class DjangoRedisPackageBackend(DjangoRedisBackend):
+    """Over an alias of `django_redis.cache.RedisCache` with its default client."""
+
+    def _pool(self) -> dict[str, Any]:
+        given = self.description.get("OPTIONS", {})
+        client = given.get("CLIENT_CLASS", _PACKAGE_CLIENT)
+        if not str(client).endswith("DefaultClient"):
+            raise ImproperlyConfigured(
+                f"CACHES[{self.cache_alias!r}] has the CLIENT_CLASS {client}, which llmcache cannot "
+                "use; give it an alias of its own with django_redis.client.DefaultClient, or "
+                "llmcache.backends.redis.RedisBackend."
+            )
+        chosen = dict(given.get("CONNECTION_POOL_KWARGS", {}))
+        for name, ours in _PACKAGE_OPTIONS.items():
+            if name in given:
+                chosen[ours] = given[name]
+        pool_class = _imported(given.get("CONNECTION_POOL_CLASS"))
+        return {"options": chosen, **({} if pool_class is None else {"pool_class": pool_class})}
+
+
+def _imported(value: Any) -> Any:
+    return import_string(value) if isinstance(value, str) else value
