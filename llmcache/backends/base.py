@@ -8,6 +8,7 @@ other bytes than were stored under that digest, or drop an entry's ttl.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +24,15 @@ T = TypeVar("T")
 # One pool for all stores without an async client. Django's own async default runs every call on one
 # thread, one after the other; stores are thread-safe, so theirs need not queue.
 _threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="llmcache-store")
+
+
+def _replace_threads() -> None:
+    global _threads
+    _threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="llmcache-store")
+
+
+# Threads stay behind in the parent: a child that used its pool would wait for ever.
+os.register_at_fork(after_in_child=_replace_threads)
 
 
 async def run_in_thread(function: Callable[..., T], *args: Any) -> T:

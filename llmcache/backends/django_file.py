@@ -15,6 +15,7 @@ from django.core.cache import caches
 from llmcache.backends import plain_pickle
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.django import DjangoCacheBackend
+from llmcache.backends.keyspace import Keyspace
 from llmcache.conf import BackendSettings
 
 
@@ -65,10 +66,12 @@ class FileBackend(DjangoCacheBackend):
         return [Path(name) for name in self._files._list_cache_files()]
 
     def iterate(self) -> Iterator[str]:
+        space = Keyspace(self.prefix)
         for path in self._paths():
             found = _open(path)
-            if found is not None and found[0].startswith(self.prefix):
-                yield found[0].removeprefix(self.prefix)
+            digest = space.digest(found[0]) if found is not None else None
+            if digest is not None:
+                yield digest
 
     def sweep(self, limit: int = 1000) -> int:
         removed = 0

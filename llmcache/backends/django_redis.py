@@ -29,6 +29,7 @@ class DjangoRedisBackend(RedisCommands, DjangoCacheBackend):
     exact_ttl: ClassVar[bool] = True
     supports_iterate: ClassVar[bool] = True
     supports_clear: ClassVar[bool] = True
+    keyspace = DjangoCacheBackend.keyspace
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
