@@ -43,9 +43,10 @@ class Parser:
         Raises:
             SSEError: an event is over the limit.
         """
-        if self._skip_newline and piece:
+        if not piece:
+            return []
+        if self._skip_newline:
             piece = piece.removeprefix(b"\n")
-            self._skip_newline = False
         # A CR at the very end already ends its line; a LF that follows it belongs to it.
         self._skip_newline = piece.endswith(b"\r")
         first, *others = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -39,7 +39,7 @@ def build(settings: conf.ProviderSettings) -> BaseUpstream:
             f"{name}['BACKEND'] is {settings.backend!r}, which is not a subclass of "
             "llmcache.upstreams.base.BaseUpstream."
         )
-    return cast(BaseUpstream, upstream_class(settings))
+    return upstream_class(settings)
 
 
 class UpstreamHandler:

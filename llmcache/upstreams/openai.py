@@ -223,23 +223,16 @@ class OpenAICompatible(BaseUpstream):
                 key = os.environ.get(options["api_key_env"])
         return (key or "").strip()
 
-    def _headers(self, request: UpstreamRequest, key: str, *, is_json: bool) -> httpx.Headers:
+    def _headers(self, request: UpstreamRequest, key: str, *, is_json: bool) -> dict[str, str]:
         options = self._options
-        headers = {
+        own = {
             "Content-Type": "application/json" if is_json else None,
             "Authorization": f"Bearer {key}" if key else None,
             "OpenAI-Organization": options["organization"],
             "OpenAI-Project": options["project"],
         }
-        try:
-            merged = httpx.Headers({name: value for name, value in headers.items() if value})
-            merged.update(options["default_headers"])
-            merged.update(request.extra_headers)
-        except (UnicodeEncodeError, TypeError, AttributeError):
-            # The cause is cut off because it holds the header's value, which may be a key.
-            text = "a header or the API key is not plain ASCII text"
-            raise BadRequest(text, provider=self.name) from None
-        return merged
+        given = (options["default_headers"], request.extra_headers)
+        return wire.headers_of(own, *given, provider=self.name)
 
     def _build(
         self, client: httpx.Client | httpx.AsyncClient, prepared: _Prepared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,6 +25,7 @@ PATHS: Final = {
 }
 _FINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 _TEXT_FORMATS: Final = ("text", "srt", "vtt")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Body(NamedTuple):
@@ -101,6 +103,25 @@ def _part(file: Any) -> tuple[Any, ...]:
         file.seek(start)
     name = getattr(file, "name", None)
     return (Path(name).name if isinstance(name, str) else "audio", content)
+
+
+def headers_of(*sources: Mapping[str, Any], provider: str) -> dict[str, str]:
+    """One set of headers; later sources replace earlier ones, whatever the names' case.
+
+    Raises:
+        BadRequest: a value cannot be sent. It is not shown, as it may be a key, and it is refused
+            here because the HTTP library's own error would show it.
+    """
+    merged: dict[str, str] = {}
+    for source in sources:
+        for name, value in source.items():
+            if value is None:
+                continue
+            if not isinstance(value, str) or not value.isascii() or _CONTROL.search(value):
+                text = f"the header {name} is not text of printable ASCII characters"
+                raise BadRequest(text, provider=provider)
+            merged[name.lower()] = value
+    return merged
 
 
 def answer_of(request: UpstreamRequest, body: bytes, content_type: str, provider: str) -> bytes:

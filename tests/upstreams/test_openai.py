@@ -1,0 +1,348 @@
+"""The OpenAI-compatible upstream against a real HTTP server, sync and async: requests, answers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from llmcache.conf import ProviderSettings
+from llmcache.exceptions import BadRequest, ServerFailed
+from llmcache.upstreams.base import UpstreamRequest
+from llmcache.upstreams.openai import OpenAICompatible
+from tests.servers.provider import CHAT, Provider, answer
+from tests.upstreams.drivers import AsyncDriver, SyncDriver
+
+Driver = SyncDriver | AsyncDriver
+ASK = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+def upstream(provider: Provider, **options: Any) -> OpenAICompatible:
+    options = {"base_url": provider.base_url, "api_key": "sk-secret", "timeout": 5, **options}
+    return OpenAICompatible(ProviderSettings(name="default", options=options))
+
+
+def request(kind: str = "completion", **more: Any) -> UpstreamRequest:
+    return UpstreamRequest(kind=kind, model="m", **{"params": ASK, **more})
+
+
+@pytest.fixture(autouse=True)
+def no_key_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+# --- what is sent ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "path"),
+    [
+        ("completion", ASK, "/v1/chat/completions"),
+        ("text_completion", {"prompt": "Hi"}, "/v1/completions"),
+        ("responses", {"input": "Hi"}, "/v1/responses"),
+        ("embedding", {"input": ["a", "b"]}, "/v1/embeddings"),
+    ],
+)
+def test_every_kind_goes_to_its_path_with_all_parameters(
+    driver: Driver, provider: Provider, kind: str, params: dict[str, Any], path: str
+) -> None:
+    asked = request(kind, params={**params, "temperature": 0.5}, unkeyed={"metadata": {"a": "b"}})
+    assert driver.call(upstream(provider), asked) == CHAT
+    (seen,) = provider.requests
+    assert seen.path == path
+    assert seen.json == {**params, "model": "m", "temperature": 0.5, "metadata": {"a": "b"}}
+    assert seen.headers["content-type"] == "application/json"
+    assert seen.headers["authorization"] == "Bearer sk-secret"
+
+
+def test_extra_body_is_merged_over_the_body(driver: Driver, provider: Provider) -> None:
+    params = {**ASK, "top_k": 1, "extra_body": {"top_k": 5, "min_p": 0.1}}
+    driver.call(upstream(provider), request(params=params))
+    assert provider.requests[0].json == {**ASK, "model": "m", "top_k": 5, "min_p": 0.1}
+
+
+def test_keys_that_are_numbers_become_text(driver: Driver, provider: Provider) -> None:
+    driver.call(upstream(provider), request(params={**ASK, "logit_bias": {50256: -100}}))
+    assert provider.requests[0].json["logit_bias"] == {"50256": -100}
+
+
+def test_a_body_that_is_no_json_is_refused_before_it_is_sent(
+    driver: Driver, provider: Provider
+) -> None:
+    with pytest.raises(BadRequest, match="cannot be written as JSON"):
+        driver.call(upstream(provider), request(params={**ASK, "stop": object()}))
+    assert provider.requests == []
+
+
+def test_headers_and_query_of_the_settings_and_of_the_call_are_merged(
+    driver: Driver, provider: Provider
+) -> None:
+    made = upstream(
+        provider,
+        organization="org-1",
+        project="proj-1",
+        default_headers={"X-Team": "a", "X-Kept": "yes"},
+        default_query={"api-version": "1", "kept": "yes"},
+    )
+    asked = request(extra_headers={"x-team": "b"}, extra_query={"api-version": "2"})
+    driver.call(made, asked)
+    (seen,) = provider.requests
+    assert seen.headers["openai-organization"] == "org-1"
+    assert seen.headers["openai-project"] == "proj-1"
+    assert (seen.headers["x-team"], seen.headers["x-kept"]) == ("b", "yes")
+    assert seen.query == {"api-version": ["2"], "kept": ["yes"]}
+
+
+def test_a_header_of_the_call_replaces_the_key_whatever_its_case(
+    driver: Driver, provider: Provider
+) -> None:
+    driver.call(upstream(provider), request(extra_headers={"authorization": "Bearer other"}))
+    assert provider.requests[0].headers["authorization"] == "Bearer other"
+
+
+def test_paths_may_be_replaced(driver: Driver, provider: Provider) -> None:
+    driver.call(upstream(provider, paths={"completion": "/chat"}), request())
+    assert provider.requests[0].path == "/v1/chat"
+
+
+# --- the key ---
+
+
+def test_the_environments_key_is_read_when_the_call_is_made(
+    driver: Driver, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = upstream(provider, api_key=None, api_key_env="SOME_KEY")
+    for key in ("sk-one", "sk-two\n"):
+        monkeypatch.setenv("SOME_KEY", key)
+        driver.call(made, request())
+    sent = [seen.headers["authorization"] for seen in provider.requests]
+    assert sent == ["Bearer sk-one", "Bearer sk-two"]
+
+
+def test_a_server_that_needs_no_key_gets_none(driver: Driver, provider: Provider) -> None:
+    driver.call(upstream(provider, api_key=None), request())
+    assert "authorization" not in provider.requests[0].headers
+
+
+def test_a_key_for_one_call_goes_before_the_settings(driver: Driver, provider: Provider) -> None:
+    driver.call(upstream(provider), request(api_key="sk-call"))
+    assert provider.requests[0].headers["authorization"] == "Bearer sk-call"
+
+
+def test_the_providers_key_goes_to_no_other_address(
+    driver: Driver, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    for options in ({}, {"api_key": None}):
+        made = upstream(provider, **options)
+        driver.call(made, request(base_url=f"{provider.base_url}/other"))
+        driver.call(made, request(base_url=f"{provider.base_url}/"))
+    other, own, *_ = provider.requests
+    assert other.path == "/v1/other/chat/completions"
+    assert own.path == "/v1/chat/completions"
+    sent = [seen.headers.get("authorization") for seen in provider.requests]
+    assert sent == [None, "Bearer sk-secret", None, "Bearer sk-environment"]
+
+
+# --- files ---
+
+
+def parts_of(body: bytes, content_type: str) -> dict[str, list[tuple[bytes, bytes]]]:
+    """A form's parts by name: the disposition's rest and the content."""
+    boundary = content_type.partition("boundary=")[2].encode()
+    found: dict[str, list[tuple[bytes, bytes]]] = {}
+    for part in body.split(b"--" + boundary)[1:-1]:
+        head, _, content = part.strip(b"\r\n").partition(b"\r\n\r\n")
+        name = head.partition(b'name="')[2].partition(b'"')[0].decode()
+        found.setdefault(name, []).append((head, content))
+    return found
+
+
+@pytest.fixture(
+    params=["bytes", "BytesIO", "path", "str", "open", "pair", "triple", "django", "upload"]
+)
+def sound(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF")
+    with path.open("rb") as opened:
+        opened.seek(2)
+        shapes: dict[str, Any] = {
+            "bytes": b"RIFF",
+            "BytesIO": io.BytesIO(b"RIFF"),
+            "path": path,
+            "str": str(path),
+            "open": opened,
+            "pair": ("a.wav", b"RIFF"),
+            "triple": ("a.wav", io.BytesIO(b"RIFF"), "audio/wav"),
+            "django": ContentFile(b"RIFF", name="a.wav"),
+            "upload": SimpleUploadedFile("a.wav", b"RIFF", "audio/wav"),
+        }
+        yield shapes[request.param]
+
+
+def test_a_file_of_any_shape_is_sent_whole(driver: Driver, provider: Provider, sound: Any) -> None:
+    provider.script(answer({"text": "Hello"}))
+    params = {"file": sound, "language": "en", "timestamp_granularities": ["word", "segment"]}
+    for _ in range(2):
+        assert driver.call(upstream(provider), request("transcription", params=params)) == {
+            "text": "Hello"
+        }
+    for seen in provider.requests:
+        assert seen.path == "/v1/audio/transcriptions"
+        parts = parts_of(seen.body, seen.headers["content-type"])
+        ((head, content),) = parts["file"]
+        assert content == b"RIFF"
+        assert b'filename="' in head
+        assert parts["model"][0][1] == b"m"
+        assert parts["language"][0][1] == b"en"
+        granularities = [content for _, content in parts["timestamp_granularities[]"]]
+        assert granularities == [b"word", b"segment"]
+
+
+@pytest.mark.parametrize("file", ["/does/not/exist.wav", object()])
+def test_a_file_that_cannot_be_read_is_the_requests_fault(
+    driver: Driver, provider: Provider, file: object
+) -> None:
+    with pytest.raises(BadRequest, match="file cannot be read"):
+        driver.call(upstream(provider), request("transcription", params={"file": file}))
+
+
+@pytest.mark.parametrize("content_type", ["text/plain; charset=utf-8", "application/json"])
+def test_a_transcript_in_plain_text_becomes_json(
+    driver: Driver, provider: Provider, content_type: str
+) -> None:
+    text = "1\n00:00:00,000 --> 00:00:01,000\nHell\u00f6\n"
+    provider.script(answer(text.encode(), content_type=content_type))
+    params = {"file": b"RIFF", "response_format": "srt"}
+    assert driver.call(upstream(provider), request("transcription", params=params)) == {
+        "text": text
+    }
+
+
+# --- answers that are none ---
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty answer"),
+        (b"[1]", "no JSON object"),
+        (b'{"choices": [', "no JSON object"),
+        (b"<html>busy</html>", "no JSON object"),
+        (b'{"error": {"message": "overloaded", "code": 502}}', "overloaded"),
+    ],
+)
+def test_a_success_without_an_answer_is_the_servers_failure(
+    driver: Driver, provider: Provider, body: bytes, says: str
+) -> None:
+    provider.script(answer(body))
+    with pytest.raises(ServerFailed, match=says):
+        driver.call(upstream(provider), request())
+
+
+def test_the_answers_bytes_are_not_touched(provider: Provider) -> None:
+    raw = b'{"choices" : [],\n "id":1.0}'
+    provider.script(answer(raw))
+    assert upstream(provider).call(request()) == raw
+
+
+# --- connections ---
+
+
+def test_connections_are_used_again(driver: Driver, provider: Provider) -> None:
+    made = upstream(provider)
+    for _ in range(3):
+        driver.call(made, request())
+    assert provider.connections == 1
+
+
+def test_a_closed_upstream_can_be_used_again(driver: Driver, provider: Provider) -> None:
+    made = upstream(provider)
+    driver.call(made, request())
+    made.close()
+    assert driver.call(made, request()) == CHAT
+
+
+def test_event_loops_that_are_done_leave_no_connections_behind(provider: Provider) -> None:
+    made = upstream(provider)
+
+    def open_files() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    asyncio.run(made.acall(request()))  # type: ignore[arg-type]
+    before = open_files()
+    for _ in range(20):
+        asyncio.run(made.acall(request()))  # type: ignore[arg-type]
+    assert open_files() <= before + 3
+
+
+def test_a_forked_process_opens_connections_of_its_own(provider: Provider) -> None:
+    made = upstream(provider)
+    made.call(request())
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if orjson.loads(made.call(request())) == CHAT else 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert orjson.loads(made.call(request())) == CHAT
+    assert provider.connections == 2
+
+
+# --- settings ---
+
+
+def test_identity_is_the_address_and_the_account_and_no_credential() -> None:
+    def identity(url: str, **options: Any) -> str:
+        return OpenAICompatible(
+            ProviderSettings(name="x", options={"base_url": url, "api_key": "sk-secret", **options})
+        ).identity()
+
+    plain = identity("https://api.example.com/v1")
+    assert plain == "openai|https://api.example.com/v1"
+    assert identity("https://user:pass@API.example.com/v1/") == plain
+    assert identity("https://api.example.com/v2") != plain
+    accounts = [{"organization": "a"}, {"project": "a"}, {"organization": "a", "project": "a"}]
+    assert len({identity("https://api.example.com/v1", **one) for one in accounts} | {plain}) == 4
+
+
+def test_the_address_of_a_single_call_is_its_identity() -> None:
+    made = OpenAICompatible(ProviderSettings(name="x", options={"base_url": "http://one/v1"}))
+    assert made.identity("http://two/v1/") == "openai|http://two/v1"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"base_ulr": "x"}, "Did you mean 'base_url'"),
+        ({"base_url": "api.example.com/v1"}, "http:// or https://"),
+        ({"timeout": 0}, "timeout.*above 0"),
+        ({"timeout": None}, "timeout.*above 0"),
+        ({"connect_timeout": True}, "connect_timeout.*above 0"),
+        ({"max_retries": -1}, "max_retries.*from 0 up"),
+        ({"max_connections": 0}, "max_connections.*from 1 up"),
+    ],
+)
+def test_wrong_options_are_refused_with_what_is_right(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
+        OpenAICompatible(ProviderSettings(name="x", options=options))
+
+
+def test_a_wrong_address_is_shown_without_its_password() -> None:
+    options = {"base_url": "ftp://user:hunter2@host/v1"}
+    with pytest.raises(ImproperlyConfigured) as caught:
+        OpenAICompatible(ProviderSettings(name="x", options=options))
+    assert "hunter2" not in str(caught.value)
