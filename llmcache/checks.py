@@ -13,6 +13,7 @@ None of them reaches for the network.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
@@ -32,11 +33,11 @@ def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMe
     aliases = _read(conf.backends, "llmcache.E002")
     if not aliases:
         for alias in conf.backends():
-            aliases += _built(lambda alias=alias: backends.stores[alias], "llmcache.E002")
+            aliases += _built(partial(backends.stores.__getitem__, alias), "llmcache.E002")
     providers = _read(conf.providers, "llmcache.E003")
     if not providers:
         for name in conf.providers():
-            providers += _built(lambda name=name: upstreams.upstreams[name], "llmcache.E003")
+            providers += _built(partial(upstreams.upstreams.__getitem__, name), "llmcache.E003")
     return [*messages, *aliases, *providers]
 
 

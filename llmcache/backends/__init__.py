@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -33,7 +32,7 @@ def build(settings: conf.BackendSettings) -> BaseBackend:
             f"{name}['BACKEND'] is {settings.backend!r}, which is not a subclass of "
             "llmcache.backends.base.BaseBackend."
         )
-    return cast(BaseBackend, backend_class(settings))
+    return backend_class(settings)
 
 
 class BackendHandler:

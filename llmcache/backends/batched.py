@@ -29,10 +29,8 @@ class BatchedBackend(BaseBackend):
     for the next time; over 10,000 waiting entries, the oldest are given up and that is logged.
     """
 
-    def __init__(
-        self, inner: BaseBackend, flush_size: int, flush_interval: float = 1.0
-    ) -> None:
-        if isinstance(flush_size, bool) or not isinstance(flush_size, int) or flush_size < 1:
+    def __init__(self, inner: BaseBackend, flush_size: int, flush_interval: float = 1.0) -> None:
+        if type(flush_size) is not int or flush_size < 1:
             raise ImproperlyConfigured(
                 f"redis_flush_size must be an integer from 1 up, not {flush_size!r}."
             )

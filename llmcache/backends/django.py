@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.cache import caches
@@ -53,9 +53,9 @@ class DjangoCacheBackend(BaseBackend):
         ImproperlyConfigured: CACHES has no such alias.
     """
 
-    exact_ttl: ClassVar[bool] = False
-    supports_iterate: ClassVar[bool] = False
-    supports_clear: ClassVar[bool] = False
+    exact_ttl: bool = False
+    supports_iterate: bool = False
+    supports_clear: bool = False
 
     def __new__(cls, settings: BackendSettings) -> DjangoCacheBackend:
         if cls is DjangoCacheBackend:

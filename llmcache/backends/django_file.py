@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import time
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from django.core.cache import caches
 
@@ -22,9 +22,9 @@ from llmcache.conf import BackendSettings
 class FileBackend(DjangoCacheBackend):
     """A store in files, shared by the processes of this machine."""
 
-    exact_ttl: ClassVar[bool] = True
-    supports_iterate: ClassVar[bool] = True
-    supports_clear: ClassVar[bool] = True
+    exact_ttl: bool = True
+    supports_iterate: bool = True
+    supports_clear: bool = True
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from time import time
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Warning
@@ -21,9 +21,9 @@ class LocMemBackend(DirectAsync, DjangoCacheBackend):
     """A store in this process's memory, shared with whatever else uses the CACHES alias."""
 
     process_local = True
-    exact_ttl: ClassVar[bool] = True
-    supports_iterate: ClassVar[bool] = True
-    supports_clear: ClassVar[bool] = True
+    exact_ttl: bool = True
+    supports_iterate: bool = True
+    supports_clear: bool = True
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)

@@ -4,7 +4,7 @@ that the cache would use, over connections with our time limits."""
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -26,9 +26,9 @@ _PACKAGE_CLIENT = "django_redis.client.DefaultClient"
 class DjangoRedisBackend(RedisCommands, DjangoCacheBackend):
     """Over an alias of `django.core.cache.backends.redis.RedisCache`."""
 
-    exact_ttl: ClassVar[bool] = True
-    supports_iterate: ClassVar[bool] = True
-    supports_clear: ClassVar[bool] = True
+    exact_ttl: bool = True
+    supports_iterate: bool = True
+    supports_clear: bool = True
     keyspace = DjangoCacheBackend.keyspace
 
     def __init__(self, settings: conf.BackendSettings) -> None:
