@@ -25,8 +25,8 @@ class BatchedBackend(BaseBackend):
     """A store in front of another: writes wait until there are `flush_size` of them, or until the
     oldest has waited `flush_interval` seconds, or until the interpreter exits.
 
-    This process sees what still waits; others see it once it is sent. What could not be sent is kept
-    for the next time; over 10,000 waiting entries, the oldest are given up and that is logged.
+    This process sees what still waits; others see it once it is sent. What could not be sent is
+    kept for the next time; over 10,000 waiting entries, the oldest are given up and that is logged.
     """
 
     def __init__(self, inner: BaseBackend, flush_size: int, flush_interval: float = 1.0) -> None:

@@ -1,8 +1,8 @@
 """A store in one of Django's caches: LOCATION is an alias of CACHES, "default" if not given.
 
-`DjangoCacheBackend` makes the store that fits the alias's class. Those for Django's own caches and for
-django-redis bypass the cache's serializer, which would unpickle what others wrote; any other cache is
-used through Django's public API.
+`DjangoCacheBackend` makes the store that fits the alias's class. Those for Django's own caches and
+for django-redis bypass the cache's serializer, which would unpickle what others wrote; any other
+cache is used through Django's public API.
 """
 
 from __future__ import annotations

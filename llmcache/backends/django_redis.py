@@ -1,5 +1,6 @@
-"""Django's RedisCache and the package django-redis: our bytes by Redis's own commands, under the keys
-that the cache would use, over connections with our time limits."""
+"""Django's RedisCache and the package django-redis: our bytes by Redis's own commands, under the
+keys that the cache would use, over connections with our time limits.
+"""
 
 from __future__ import annotations
 
@@ -67,8 +68,8 @@ class DjangoRedisPackageBackend(DjangoRedisBackend):
         client = given.get("CLIENT_CLASS", _PACKAGE_CLIENT)
         if not str(client).endswith("DefaultClient"):
             raise ImproperlyConfigured(
-                f"CACHES[{self.cache_alias!r}] has the CLIENT_CLASS {client}, which llmcache cannot "
-                "use; give it an alias of its own with django_redis.client.DefaultClient, or "
+                f"CACHES[{self.cache_alias!r}] has the CLIENT_CLASS {client}, which llmcache "
+                "cannot use; give it an alias of its own with django_redis.client.DefaultClient, or "
                 "llmcache.backends.redis.RedisBackend."
             )
         chosen = dict(given.get("CONNECTION_POOL_KWARGS", {}))
