@@ -4,6 +4,7 @@ only.
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,10 @@ _POLICIES: Final = (
     "least-recently-used",
     "least-frequently-used",
     "none",
+)
+_LIVE_KEYS: Final = (
+    "SELECT key FROM Cache WHERE raw = 1 AND key > ? AND key < ?"
+    " AND (expire_time IS NULL OR expire_time > ?) ORDER BY key LIMIT 500"
 )
 
 
@@ -58,7 +63,9 @@ class DiskBackend(BaseBackend):
         )
         self._timeout = options.positive(settings, "timeout", chosen["timeout"])
         self._policy: str = chosen["eviction_policy"]
-        self._directory = Path(settings.location)
+        # As diskcache reads it; absolute, as its threads open it anew after the program changed its
+        # working directory.
+        self._directory = Path(os.path.expandvars(os.path.expanduser(settings.location))).absolute()
         self._keys = Keyspace(self.prefix)
         self._cache: Any = None
         self._lock = threading.Lock()
@@ -113,11 +120,14 @@ class DiskBackend(BaseBackend):
         return self.delete_many(list(self.iterate()))
 
     def iterate(self) -> Iterator[str]:
-        cache = self.cache
-        for key in cache.iterkeys():
-            digest = self._keys.digest(key) if isinstance(key, str) else None
-            if digest is not None and key in cache:  # keys are listed past their ttl
-                yield digest
+        # Not diskcache's iterkeys: it walks all aliases' keys and stops at one it cannot read.
+        after, end = self.prefix, self.prefix + "g"
+        while rows := self.cache._sql(_LIVE_KEYS, (after, end, time())).fetchall():
+            for (key,) in rows:
+                digest = self._keys.digest(key)
+                if digest is not None:
+                    yield digest
+            after = rows[-1][0]
 
     def sweep(self, limit: int = 1000) -> int:
         cache = self.cache

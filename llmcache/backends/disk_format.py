@@ -3,11 +3,14 @@ directory is refused, so nobody who can write to it runs code through us (CVE-20
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from diskcache import Disk, core
 
 from llmcache.exceptions import LLMCacheError
+
+_OWN_FILE: Final = re.compile(r"[0-9a-f]{2}[\\/][0-9a-f]{2}[\\/][0-9a-f]{28}\.val")
 
 
 class Refused(LLMCacheError):
@@ -35,7 +38,14 @@ class BytesDisk(Disk):  # type: ignore[misc] # diskcache has no types
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         if mode not in (core.MODE_RAW, core.MODE_BINARY):
             raise Refused("a value that is not plain bytes")
+        if filename is not None and not _OWN_FILE.fullmatch(str(filename)):
+            raise Refused("a value in a file outside the directory")
         found = super().fetch(mode, filename, value, read)
         if not isinstance(found, bytes):
             raise Refused("a value that is not plain bytes")
         return found
+
+    def remove(self, file_path: Any) -> None:
+        # A planted row must not make us delete another program's file; nor may it stop a sweep.
+        if isinstance(file_path, str) and _OWN_FILE.fullmatch(file_path):
+            super().remove(file_path)
