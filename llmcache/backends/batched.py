@@ -1,4 +1,4 @@
-"""Collects writes to a slower store and sends them in one go, none lost and none with another ttl."""
+"""Collects writes to a slower store and sends them in one go, none lost and each with its ttl."""
 
 from __future__ import annotations
 

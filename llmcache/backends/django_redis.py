@@ -69,8 +69,8 @@ class DjangoRedisPackageBackend(DjangoRedisBackend):
         if not str(client).endswith("DefaultClient"):
             raise ImproperlyConfigured(
                 f"CACHES[{self.cache_alias!r}] has the CLIENT_CLASS {client}, which llmcache "
-                "cannot use; give it an alias of its own with django_redis.client.DefaultClient, or "
-                "llmcache.backends.redis.RedisBackend."
+                "cannot use; give it an alias of its own with django_redis.client.DefaultClient, "
+                "or llmcache.backends.redis.RedisBackend."
             )
         chosen = dict(given.get("CONNECTION_POOL_KWARGS", {}))
         for name, ours in _PACKAGE_OPTIONS.items():
