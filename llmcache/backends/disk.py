@@ -65,7 +65,7 @@ class DiskBackend(BaseBackend):
         self._policy: str = chosen["eviction_policy"]
         # As diskcache reads it; absolute, as its threads open it anew after the program changed its
         # working directory.
-        self._directory = Path(os.path.expandvars(os.path.expanduser(settings.location))).absolute()
+        self._directory = Path(os.path.expandvars(Path(settings.location).expanduser())).absolute()
         self._keys = Keyspace(self.prefix)
         self._cache: Any = None
         self._lock = threading.Lock()

@@ -217,7 +217,7 @@ def test_a_planted_pickle_never_runs_and_is_no_answer(tmp_path: Path, where: str
 def test_a_planted_pickle_is_a_miss_to_the_caller_and_is_replaced(tmp_path: Path) -> None:
     place, fuse = tmp_path / "entries", tmp_path / "fuse"
     backend = {"BACKEND": "llmcache.backends.disk.DiskBackend", "LOCATION": str(place)}
-    ask = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    ask: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
     with override_settings(LLMCACHE={"default": backend}):
         llmcache.completion(**ask)
         bomb = pickle.dumps(Bomb(fuse))
