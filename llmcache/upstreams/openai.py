@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakSet
 
 import httpx
@@ -77,12 +76,12 @@ class OpenAICompatible(BaseUpstream):
                 raise ImproperlyConfigured(str(InvalidRequest.unknown(what, name, DEFAULTS)))
         self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
         _check_numbers(f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']", self._options)
-        self._base_url = _normalised(self._options["base_url"])
+        self._base_url = wire.normalised_url(self._options["base_url"])
         self._forget_clients()
         _living.add(self)
 
     def identity(self, base_url: str | None = None) -> str:
-        parts = ["openai", _normalised(base_url) if base_url else self._base_url]
+        parts = ["openai", wire.normalised_url(base_url) if base_url else self._base_url]
         account = (self._options["organization"], self._options["project"])
         if any(account):
             parts.extend(part or "" for part in account)
@@ -195,7 +194,7 @@ class OpenAICompatible(BaseUpstream):
         body = wire.body_of(
             request, stream=stream, stream_usage=options["stream_usage"], provider=self.name
         )
-        base_url = _normalised(request.base_url) if request.base_url else self._base_url
+        base_url = wire.normalised_url(request.base_url) if request.base_url else self._base_url
         path = options["paths"].get(request.kind, wire.PATHS[request.kind])
         timeout = options["timeout"] if request.timeout is None else request.timeout
         retries = options["max_retries"] if request.max_retries is None else request.max_retries
@@ -325,13 +324,3 @@ def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
             raise ImproperlyConfigured(
                 f"{name}[{option!r}] must be an integer from {least} up, not {value!r}."
             )
-
-
-def _normalised(url: str) -> str:
-    """A base_url without credentials, query or closing slash, host in lower case."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2].lower()
-    if parts.scheme not in ("http", "https") or not host:
-        shown = urlunsplit((parts.scheme, host, parts.path, "", ""))  # credentials left out
-        raise ImproperlyConfigured(f"base_url must be an http:// or https:// URL, not {shown!r}.")
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

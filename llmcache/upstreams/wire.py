@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
+from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.exceptions import BadRequest, ServerFailed, StreamBroken, UpstreamError
 from llmcache.keys import wire_default
@@ -26,6 +28,16 @@ PATHS: Final = {
 _FINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 _TEXT_FORMATS: Final = ("text", "srt", "vtt")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def normalised_url(url: str) -> str:
+    """A base_url without credentials, query or closing slash, host in lower case."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].lower()
+    if parts.scheme not in ("http", "https") or not host:
+        shown = urlunsplit((parts.scheme, host, parts.path, "", ""))  # credentials left out
+        raise ImproperlyConfigured(f"base_url must be an http:// or https:// URL, not {shown!r}.")
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
 class Body(NamedTuple):
@@ -73,7 +85,7 @@ def _form(fields: dict[str, Any], provider: str) -> Body:
         else:
             data[name] = _field(value)
     try:
-        return Body(data=data, files={"file": _part(file)})
+        return Body(data=data, files={"file": file_part(file)})
     except (OSError, AttributeError) as error:
         raise BadRequest(f"the file cannot be read: {error}", provider=provider) from error
 
@@ -84,12 +96,12 @@ def _field(value: object) -> str:
     return orjson.dumps(value, default=wire_default).decode()
 
 
-def _part(file: Any) -> tuple[Any, ...]:
+def file_part(file: Any) -> tuple[Any, ...]:
     """A file as httpx wants it: (name, content) or (name, content, type). Content is read from its
     start and the position of an open file put back, as for the key."""
     if isinstance(file, tuple):
         name, content, *rest = file
-        return (name, _part(content)[1], *rest)
+        return (name, file_part(content)[1], *rest)
     if isinstance(file, (bytes, bytearray, memoryview)):
         return ("audio", bytes(file))
     if isinstance(file, (str, os.PathLike)):
