@@ -27,8 +27,10 @@ from llmcache.exceptions import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from llmcache.sse import encode
 from llmcache.streams import assemble
 from llmcache.upstreams.base import UpstreamRequest
+from llmcache.upstreams.fake import FakeUpstream
 from llmcache.upstreams.litellm import LiteLLMUpstream
 from tests.servers.ports import free_port
 from tests.servers.provider import Provider, answer, delta, events, hang, refusal, stream
@@ -124,6 +126,21 @@ def test_the_other_kinds_go_through(
     else:
         assert got["text"] == "Hello"
         assert b"RIFF" in provider.requests[0].body
+
+
+@real
+def test_responses_go_through_whole_and_streamed(driver: Driver, provider: Provider) -> None:
+    fake = FakeUpstream(ProviderSettings(name="fake", options={"responses": {"Hi": "Hello"}}))
+    asked = UpstreamRequest(kind="responses", model="openai/gpt-4o", params={"input": "Hi"})
+    provider.script(answer(fake.call(asked)))
+    got = driver.call(upstream(provider), asked)
+    assert got["output"][0]["content"][0]["text"] == "Hello"
+    provider.script(
+        stream([encode(chunk, orjson.loads(chunk)["type"]) for chunk in fake.stream(asked)])
+    )
+    whole = orjson.loads(assemble("responses", driver.stream(upstream(provider), asked)))
+    assert whole["output"][0]["content"][0]["text"] == "Hello"
+    assert provider.requests[1].json["stream"] is True
 
 
 @real
