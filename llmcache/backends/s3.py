@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from time import time
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,37 +14,15 @@ from django.core.exceptions import ImproperlyConfigured
 from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
+from llmcache.backends.s3_client import ABSENT, CHANGED, NO_CONDITIONS, Connection, code
 from llmcache.conf import BackendSettings
+from llmcache.exceptions import LLMCacheError
 
-T = TypeVar("T")
-
-DEFAULTS: Final = {
-    "addressing_style": "auto",
-    "api_version": None,
-    "aws_access_key_id": None,
-    "aws_secret_access_key": None,
-    "aws_session_token": None,
-    "config": None,
-    "endpoint_url": None,
-    "max_pool_connections": 32,
-    "region_name": None,
-    "timeout": 2.0,
-    "use_ssl": True,
-    "verify": None,
-}
-_CLIENT_OPTIONS: Final = (
-    "api_version",
-    "aws_access_key_id",
-    "aws_secret_access_key",
-    "aws_session_token",
-    "endpoint_url",
-    "region_name",
-    "use_ssl",
-    "verify",
-)
 _EXPIRES: Final = "llmcache-expires"
-_ABSENT: Final = frozenset({"NoSuchKey", "404", "NotFound"})
-_CHANGED: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+
+
+class NotDeleted(LLMCacheError):
+    """S3 refused to delete some of the entries."""
 
 
 class S3Backend(BaseBackend):
@@ -57,16 +34,13 @@ class S3Backend(BaseBackend):
     `max_pool_connections` (default 32). Credentials that are not given are found in boto3's usual
     places.
 
+    The account must be allowed to list the bucket: without that, S3 answers a miss with an error.
     S3 deletes nothing by itself: run `sweep`, or give the bucket a lifecycle rule.
     """
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
         options.require_package(settings, "boto3", "s3")
-        self._options = options.read(settings, DEFAULTS)
-        options.positive(settings, "timeout", self._options["timeout"])
-        width = self._options["max_pool_connections"]
-        self._width: int = options.positive(settings, "max_pool_connections", width, whole=True)
         scheme, _, rest = settings.location.partition("://")
         self.bucket, _, path = rest.partition("/")
         if scheme != "s3" or not self.bucket:
@@ -78,59 +52,14 @@ class S3Backend(BaseBackend):
         own = f"llmcache:{quote(settings.key_prefix, safe='')}:{settings.version}/"
         self.prefix = f"{path.strip('/')}/{own}" if path.strip("/") else own
         self._keys = Keyspace(self.prefix)
-        self._lock = threading.Lock()
-        self._swept_to = ""
-        self._forget()
-
-    def _forget(self) -> None:
-        self._client: Any = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._pid = os.getpid()
-
-    # --- the client ---
+        self._connection = Connection(settings)
+        # Digests are evenly spread: where short-lived processes each sweep a part, all get swept.
+        self._swept_to = os.urandom(4).hex()
 
     @property
     def client(self) -> Any:
-        """boto3's client, made on first use and anew after a fork."""
-        if self._client is None or self._pid != os.getpid():
-            self._connect()
-        return self._client
-
-    def _connect(self) -> None:
-        from boto3.session import Session
-        from botocore.config import Config
-
-        with self._lock:
-            if self._pid != os.getpid():
-                self._forget()
-            if self._client is not None:
-                return
-            chosen = self._options
-            config = Config(
-                connect_timeout=chosen["timeout"],
-                read_timeout=chosen["timeout"],
-                retries={"total_max_attempts": 2, "mode": "standard"},
-                max_pool_connections=self._width,
-                s3={"addressing_style": chosen["addressing_style"]},
-                # Our own signature covers the bytes; not every server knows the newer checksums.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            )
-            given = chosen["config"]
-            if given:
-                config = config.merge(Config(**given) if isinstance(given, dict) else given)
-            arguments = {name: chosen[name] for name in _CLIENT_OPTIONS}
-            self._client = Session().client("s3", config=config, **arguments)
-
-    def _side_by_side(self, function: Callable[[Any], T], arguments: Iterable[Any]) -> list[T]:
-        arguments = list(arguments)
-        if len(arguments) < 2:
-            return [function(argument) for argument in arguments]
-        _ = self.client  # made in this thread, once
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(min(self._width, 16), "llmcache-s3")
-        return list(self._pool.map(function, arguments))
+        """boto3's client."""
+        return self._connection.client
 
     def _head(self, digest: str) -> dict[str, Any] | None:
         """What S3 knows of an object, ETag and metadata among it; None if there is none."""
@@ -141,7 +70,7 @@ class S3Backend(BaseBackend):
                 Bucket=self.bucket, Key=self.prefix + digest
             )
         except ClientError as error:
-            if _code(error) in _ABSENT:
+            if code(error) in ABSENT:
                 return None
             raise
         return found
@@ -162,7 +91,7 @@ class S3Backend(BaseBackend):
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         digests = list(digests)
-        found = zip(digests, self._side_by_side(self.get, digests), strict=True)
+        found = zip(digests, self._connection.side_by_side(self.get, digests), strict=True)
         return {digest: data for digest, data in found if data is not None}
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
@@ -179,7 +108,7 @@ class S3Backend(BaseBackend):
         )
 
     def set_many(self, items: Iterable[Item]) -> None:
-        self._side_by_side(lambda item: self.set(*item), items)
+        self._connection.side_by_side(lambda item: self.set(*item), items)
 
     def add(self, digest: str, data: bytes, ttl: float | None) -> bool:
         """Store an entry only if none is there that has not ended; False if there is."""
@@ -194,7 +123,7 @@ class S3Backend(BaseBackend):
         try:
             self._put(digest, data, ttl, **condition)
         except ClientError as error:
-            if _code(error) in _CHANGED:
+            if code(error) in CHANGED:
                 return False
             raise
         return True
@@ -207,7 +136,7 @@ class S3Backend(BaseBackend):
         return not _is_over(found)
 
     def delete_many(self, digests: Iterable[str]) -> int:
-        return sum(self._side_by_side(self.delete, digests))
+        return sum(self._connection.side_by_side(self.delete, digests))
 
     def touch(self, digest: str, ttl: float | None) -> bool:
         from botocore.exceptions import ClientError
@@ -227,9 +156,9 @@ class S3Backend(BaseBackend):
             )
         except ClientError as error:
             # Rewritten or deleted meanwhile: a new entry has a ttl of its own.
-            if _code(error) in _CHANGED:
+            if code(error) in CHANGED:
                 return True
-            if _code(error) in _ABSENT:
+            if code(error) in ABSENT:
                 return False
             raise
         return True
@@ -250,35 +179,43 @@ class S3Backend(BaseBackend):
     def clear(self) -> int:
         number = 0
         for digests in self._pages():
-            if digests:
-                objects = [{"Key": self.prefix + digest} for digest in digests]
-                self.client.delete_objects(
-                    Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
-                )
-                number += len(digests)
+            objects = [{"Key": self.prefix + digest} for digest in digests]
+            if not objects:
+                continue
+            answer = self.client.delete_objects(
+                Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
+            )
+            if failed := answer.get("Errors"):
+                raise NotDeleted(f"{len(failed)} entries stay in S3: {failed[0].get('Code')}")
+            number += len(digests)
         return number
 
     def iterate(self) -> Iterator[str]:
         for digests in self._pages():
-            heads = self._side_by_side(self._head, digests)
+            heads = self._connection.side_by_side(self._head, digests)
             for digest, head in zip(digests, heads, strict=True):
                 if head is not None and not _is_over(head):
                     yield digest
 
     def sweep(self, limit: int = 1000) -> int:
         """Delete the expired among the next `limit` objects; each sweep goes on where the last one
-        stopped, and begins anew after the end."""
-        digests: list[str] = []
-        after = self.prefix + self._swept_to if self._swept_to else ""
-        for page in self._pages(after):
-            digests += page
-            if len(digests) >= limit:
-                break
-        at_end = len(digests) <= limit and not (digests and len(digests) == limit)
-        digests = digests[:limit]
-        number = sum(self._side_by_side(self._sweep_one, digests))
-        self._swept_to = "" if at_end or not digests else digests[-1]
+        stopped, and after the last object with the first.
+        """
+        digests = list(islice(self._round(self._swept_to), limit))
+        number = sum(self._connection.side_by_side(self._sweep_one, digests))
+        if digests:
+            self._swept_to = digests[-1]
         return number
+
+    def _round(self, start: str) -> Iterator[str]:
+        """Every digest once, beginning with the one after `start`."""
+        for page in self._pages(after=self.prefix + start):
+            yield from page
+        for page in self._pages():
+            for digest in page:
+                if digest > start:
+                    return
+                yield digest
 
     def _sweep_one(self, digest: str) -> bool:
         from botocore.exceptions import ClientError
@@ -286,24 +223,19 @@ class S3Backend(BaseBackend):
         found = self._head(digest)
         if found is None or not _is_over(found):
             return False
+        place = {"Bucket": self.bucket, "Key": self.prefix + digest}
         try:
-            self.client.delete_object(
-                Bucket=self.bucket, Key=self.prefix + digest, IfMatch=found["ETag"]
-            )
+            self.client.delete_object(**place, IfMatch=found["ETag"])
         except ClientError as error:
-            if _code(error) in _CHANGED | _ABSENT:
+            if code(error) in CHANGED | ABSENT:
                 return False
-            raise
+            if code(error) not in NO_CONDITIONS:
+                raise
+            self.client.delete_object(**place)  # the server has no such condition
         return True
 
     def close(self) -> None:
-        with self._lock:
-            client, pool = self._client, self._pool
-            self._forget()
-        if pool is not None:
-            pool.shutdown(wait=False)
-        if client is not None:
-            client.close()
+        self._connection.close()
 
 
 def _metadata(ttl: float | None) -> dict[str, str]:
@@ -311,9 +243,10 @@ def _metadata(ttl: float | None) -> dict[str, str]:
 
 
 def _is_over(found: dict[str, Any]) -> bool:
-    expires = found["Metadata"].get(_EXPIRES)
-    return expires is not None and float(expires) <= time()
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    for name, value in found["Metadata"].items():
+        if name.lower() == _EXPIRES:  # some servers change its case
+            try:
+                return float(value) <= time()
+            except ValueError:
+                return True  # not written by us
+    return False
