@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 SECRET_KEY = "a key for tests only"
 DEBUG = False
@@ -20,10 +22,13 @@ INSTALLED_APPS = [
     "llmcache",
 ]
 
+# A file, not memory: async code reaches the database from another thread.
+_DATABASE = str(Path(tempfile.gettempdir()) / f"llmcache-tests-{os.getpid()}.sqlite3")
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("LLMCACHE_TEST_SQLITE", ":memory:"),
+        "NAME": _DATABASE,
+        "TEST": {"NAME": _DATABASE},
     }
 }
 CACHES = {

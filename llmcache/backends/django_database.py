@@ -1,68 +1,93 @@
-"""Django's DatabaseCache, read without unpickling. Its column knows whole seconds only, so each of
-our values begins with its end, as unix seconds in a float64."""
+"""Django's DatabaseCache: its table and its form of values, read without unpickling, with ends to the
+microsecond, and written by one statement, which neither waits nor fails as Django's four may.
+"""
 
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
-from datetime import UTC, datetime
-from struct import Struct
-from time import time
-from typing import Any, ClassVar, TypeVar
+import itertools
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.core.cache import caches
+from django.core.checks import CheckMessage
 from django.db import connections, router, transaction
+from django.db.models.constants import OnConflict
 
-from llmcache.backends import plain_pickle
-from llmcache.backends.base import BaseBackend, Item
+from llmcache.backends import messages, plain_pickle
+from llmcache.backends.base import Item
 from llmcache.backends.django import DjangoCacheBackend
 from llmcache.conf import BackendSettings
 
 T = TypeVar("T")
-_END = Struct("<d")
-_BATCH = 500
+_BATCH: Final = 100
+_PAGE: Final = 500
+_COLUMNS: Final = ("cache_key", "value", "expires")
+_NO_END: Final = datetime(9999, 12, 30)
+_CULL_EVERY: Final = 50
 
 
 class DatabaseBackend(DjangoCacheBackend):
     """A store in a table that `createcachetable` makes; a database router may say where.
 
-    Async methods run where Django runs a request's other queries, on its connection.
+    Async methods run where Django runs a request's other queries, on its connection. About every
+    fiftieth write culls the table to CACHES' MAX_ENTRIES, by Django's rules.
     """
 
-    exact_ttl: ClassVar[bool] = True
-    supports_iterate: ClassVar[bool] = True
-    supports_clear: ClassVar[bool] = True
+    exact_ttl: bool = True
+    supports_iterate: bool = True
+    supports_clear: bool = True
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
         self._table: Any = caches.create_connection(self.cache_alias)
+        self._writes = itertools.count(1)
 
-    def _rows(self, sql: str, values: Iterable[Any], *, write: bool = False) -> list[Any]:
-        """Run one statement on the table, `{table}` and `{now}` filled in; its rows, or its count."""
+    # --- statements ---
+
+    def _using(self, *, write: bool) -> str:
         model = self._table.cache_model_class
-        using = router.db_for_write(model) if write else router.db_for_read(model)
+        return router.db_for_write(model) if write else router.db_for_read(model)
+
+    def _guard(self, using: str) -> AbstractContextManager[Any]:
+        """A failing statement must not spoil the transaction of the view that we are called from,
+        nor a connection that broke long ago fail for ever in a thread that no request ends."""
         connection = connections[using]
-        # A failing statement must not spoil the transaction of the view that we are called from.
-        guard = transaction.atomic(using=using) if connection.in_atomic_block else nullcontext()
-        with guard, connection.cursor() as cursor:
-            table = connection.ops.quote_name(self._table._table)
-            cursor.execute(sql.format(table=table), list(values))
-            return [cursor.rowcount] if write else list(cursor.fetchall())
+        if connection.in_atomic_block:
+            return transaction.atomic(using=using)
+        if connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()
+        return nullcontext()
 
-    def _now(self) -> Any:
-        model = self._table.cache_model_class
-        connection = connections[router.db_for_read(model)]
-        now = datetime.now(UTC if django_settings.USE_TZ else None).replace(microsecond=0)
-        return connection.ops.adapt_datetimefield_value(now)
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        using = self._using(write=False)
+        with self._guard(using), connections[using].cursor() as cursor:
+            cursor.execute(self._named(using, sql), self._adapted(using, values))
+            return list(cursor.fetchall())
 
-    def _mine(self) -> str:
-        """A LIKE pattern for this alias's keys."""
-        head = self.keyspace().head
-        return "".join(f"!{sign}" if sign in "!%_" else sign for sign in head) + "%"
+    def _change(self, sql: str, values: Sequence[Any]) -> int:
+        """Run a statement that writes; how many rows it changed."""
+        using = self._using(write=True)
+        with self._guard(using), connections[using].cursor() as cursor:
+            cursor.execute(self._named(using, sql), self._adapted(using, values))
+            return int(cursor.rowcount)
+
+    def _named(self, using: str, sql: str) -> str:
+        ops = connections[using].ops
+        names = {name: ops.quote_name(name) for name in _COLUMNS}
+        return sql.format(table=ops.quote_name(self._table._table), **names)
+
+    def _adapted(self, using: str, values: Sequence[Any]) -> list[Any]:
+        adapt = connections[using].ops.adapt_datetimefield_value
+        return [adapt(value) if isinstance(value, datetime) else value for value in values]
+
+    # --- sync ---
 
     def get(self, digest: str) -> bytes | None:
         return self.get_many([digest]).get(digest)
@@ -71,61 +96,100 @@ class DatabaseBackend(DjangoCacheBackend):
         names = {self.make_key(digest): digest for digest in digests}
         found = {}
         for keys in _batches(list(names)):
-            marks = ", ".join(["%s"] * len(keys))
-            sql = f"SELECT cache_key, value FROM {{table}} WHERE cache_key IN ({marks})"  # noqa: S608
-            for key, value in self._rows(sql, keys):
-                data = _live(value)
-                if data is not None:
-                    found[names[key]] = data
+            sql = "SELECT {cache_key}, {value} FROM {table} WHERE {expires} > %s AND {cache_key} IN "
+            for key, value in self._rows(sql + _marks(keys), [_now(), *keys]):
+                if key in names:  # some databases compare without regard to case
+                    found[names[key]] = _data(value)
         return found
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
-        end = math.inf if ttl is None else time() + ttl
-        # The column is cut to whole seconds: a second more, so that it never ends before we do.
-        kept = None if ttl is None else math.ceil(ttl) + 1
-        self._table.set(self.prefix + digest, _END.pack(end) + data, kept)
+        self.set_many([Item(digest, data, ttl)])
 
     def set_many(self, items: Iterable[Item]) -> None:
-        BaseBackend.set_many(self, items)
+        rows = {
+            self.make_key(digest): (self.make_key(digest), _value(data), _end(ttl))
+            for digest, data, ttl in items
+        }
+        for batch in _batches(list(rows.values())):
+            self._upsert(batch)
+        if rows and next(self._writes) % _CULL_EVERY == 0:
+            self._cull()
+
+    def _upsert(self, rows: Sequence[tuple[str, str, datetime]]) -> None:
+        connection = connections[self._using(write=True)]
+        if not connection.features.supports_update_conflicts:
+            return self._upsert_slowly(rows)
+        target = ("cache_key",) if connection.features.supports_update_conflicts_with_target else ()
+        suffix = connection.ops.on_conflict_suffix_sql(
+            _COLUMNS, OnConflict.UPDATE, ("value", "expires"), target
+        )
+        marks = ", ".join([_marks(_COLUMNS)] * len(rows))
+        sql = "INSERT INTO {table} ({cache_key}, {value}, {expires}) VALUES "
+        self._change(f"{sql}{marks} {suffix}", [value for row in rows for value in row])
+
+    def _upsert_slowly(self, rows: Sequence[tuple[str, str, datetime]]) -> None:
+        for key, value, end in rows:
+            update = "UPDATE {table} SET {value} = %s, {expires} = %s WHERE {cache_key} = %s"
+            if not self._change(update, [value, end, key]):
+                insert = "INSERT INTO {table} ({cache_key}, {value}, {expires}) VALUES (%s, %s, %s)"
+                self._change(insert, [key, value, end])
+
+    def _cull(self) -> None:
+        using = self._using(write=True)
+        with self._guard(using), connections[using].cursor() as cursor:
+            cursor.execute(self._named(using, "SELECT COUNT(*) FROM {table}"))
+            number = cursor.fetchone()[0]
+            if number > self._table._max_entries:
+                self._table._cull(using, cursor, _now(), number)
 
     def delete(self, digest: str) -> bool:
-        live = self.get(digest) is not None
-        self._table.delete(self.prefix + digest)
-        return live
+        return bool(self.delete_many([digest]))
+
+    def delete_many(self, digests: Iterable[str]) -> int:
+        return self._delete([self.make_key(digest) for digest in digests])
+
+    def _delete(self, keys: list[str]) -> int:
+        removed = 0
+        for batch in _batches(keys):
+            sql = "DELETE FROM {table} WHERE {cache_key} IN " + _marks(batch)
+            removed += self._change(sql, batch)
+        return removed
 
     def touch(self, digest: str, ttl: float | None) -> bool:
-        data = self.get(digest)
-        if data is None:
-            return False
-        self.set(digest, data, ttl)
-        return True
+        sql = "UPDATE {table} SET {expires} = %s WHERE {cache_key} = %s AND {expires} > %s"
+        return bool(self._change(sql, [_end(ttl), self.make_key(digest), _now()]))
 
     def clear(self) -> int:
-        number = len(list(self.iterate()))
-        sql = "DELETE FROM {table} WHERE cache_key LIKE %s ESCAPE '!'"
-        self._rows(sql, [self._mine()], write=True)
-        return number
+        self.sweep(sys.maxsize)
+        return self._delete(list(self._own_keys(">")))
 
     def iterate(self) -> Iterator[str]:
         space = self.keyspace()
-        sql = "SELECT cache_key, value FROM {table} WHERE cache_key LIKE %s ESCAPE '!'"
-        for key, value in self._rows(sql, [self._mine()]):
-            digest = space.digest(key)
-            if digest is not None and _live(value) is not None:
-                yield digest
+        yield from filter(None, map(space.digest, self._own_keys(">")))
+
+    def _own_keys(self, than_now: str) -> Iterator[str]:
+        """The keys of this alias's rows that end after (`>`) or before (`<=`) now."""
+        space, last = self.keyspace(), ""
+        pattern = "".join(f"!{sign}" if sign in "!%_" else sign for sign in space.head) + "%"
+        page = connections[self._using(write=False)].ops.limit_offset_sql(0, _PAGE)
+        sql = (
+            "SELECT {cache_key} FROM {table} WHERE {cache_key} LIKE %s ESCAPE '!' "
+            "AND {expires} " + than_now + " %s AND {cache_key} > %s ORDER BY {cache_key} " + page
+        )
+        while rows := self._rows(sql, [pattern, _now(), last]):
+            last = rows[-1][0]
+            # LIKE lets other cases through, and aliases whose prefix begins with ours.
+            yield from (key for (key,) in rows if space.digest(key) is not None)
 
     def sweep(self, limit: int = 1000) -> int:
-        now = self._now()
-        sql = (
-            "SELECT cache_key FROM {table} WHERE cache_key LIKE %s ESCAPE '!' AND expires < %s "
-            f"LIMIT {int(limit)}"
-        )
         removed = 0
-        for keys in _batches([row[0] for row in self._rows(sql, [self._mine(), now])]):
-            marks = ", ".join(["%s"] * len(keys))
-            sql = f"DELETE FROM {{table}} WHERE cache_key IN ({marks}) AND expires < %s"  # noqa: S608
-            removed += self._rows(sql, [*keys, now], write=True)[0]
+        for batch in _batches(list(itertools.islice(self._own_keys("<="), limit))):
+            sql = "DELETE FROM {table} WHERE {expires} <= %s AND {cache_key} IN " + _marks(batch)
+            removed += self._change(sql, [_now(), *batch])
         return removed
+
+    def check(self) -> list[CheckMessage]:
+        return [*super().check(), *messages.few_entries(self, self.cache_alias, self.description)]
 
     # --- async ---
 
@@ -157,13 +221,31 @@ class DatabaseBackend(DjangoCacheBackend):
         return await self._on_djangos_thread(self.clear)
 
 
-def _batches(keys: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(keys), _BATCH):
-        yield keys[start : start + _BATCH]
+def _batches(rows: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
 
 
-def _live(value: str) -> bytes | None:
-    """The data in a row's value, or None once its end has passed.
+def _marks(values: Sequence[Any]) -> str:
+    return f"({', '.join(['%s'] * len(values))})"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC) if django_settings.USE_TZ else datetime.now()
+
+
+def _end(ttl: float | None) -> datetime:
+    if ttl is None:
+        return _NO_END.replace(tzinfo=UTC) if django_settings.USE_TZ else _NO_END
+    return _now() + timedelta(seconds=ttl)
+
+
+def _value(data: bytes) -> str:
+    return base64.b64encode(pickle.dumps(data, pickle.HIGHEST_PROTOCOL)).decode("ascii")
+
+
+def _data(value: str) -> bytes:
+    """The bytes in a row's value.
 
     Raises:
         Refused: the row holds something that nobody should unpickle.
@@ -172,7 +254,4 @@ def _live(value: str) -> bytes | None:
         pickled = base64.b64decode(value.encode())
     except ValueError as error:
         raise plain_pickle.Refused(f"a row is damaged: {error}") from error
-    data = plain_pickle.read_bytes(pickled)
-    if len(data) < _END.size:
-        raise plain_pickle.Refused("a row is damaged: too short")
-    return data[_END.size :] if time() < _END.unpack_from(data)[0] else None
+    return plain_pickle.read_bytes(pickled)

@@ -35,7 +35,16 @@ class Door:
         return call
 
 
-@pytest.fixture(params=sorted(FACTORIES))
+# Other threads see a test's tables only if the test runs in no transaction.
+DATABASE = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=DATABASE if name == "database" else ())
+        for name in sorted(FACTORIES)
+    ]
+)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Makes backends of one kind at one place; closes them after the test."""
     inner = FACTORIES[request.param](request)

@@ -139,7 +139,6 @@ def files(request: pytest.FixtureRequest) -> Make:
 
 
 def database(request: pytest.FixtureRequest) -> Make:
-    request.getfixturevalue("transactional_db")
     table = f"cache_{unique()[:12]}"
     make = in_caches(
         request,
