@@ -1,0 +1,119 @@
+"""Wrong settings are system check errors with an id, before the first call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from llmcache import Cache, conf
+from llmcache.checks import check_settings
+
+REDIS = "llmcache.backends.redis.RedisBackend"
+DISK = "llmcache.backends.disk.DiskBackend"
+S3 = "llmcache.backends.s3.S3Backend"
+LAYERED = "llmcache.backends.layered.LayeredBackend"
+
+
+def messages(**settings: Any) -> list[tuple[str, str]]:
+    with override_settings(**settings):
+        return [(message.id, message.msg) for message in check_settings()]
+
+
+def aliases(**described: Any) -> dict[str, Any]:
+    return {"LLMCACHE": {"default": {}, **described}}
+
+
+def test_the_suites_own_settings_have_only_the_warning_of_a_process_local_store() -> None:
+    assert [check_id for check_id, _ in messages()] == ["llmcache.W101"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "check_id", "words"),
+    [
+        ({"LLMCACHE_CONFIG": {"MOED": "on"}}, "E001", "'MODE'"),
+        ({"LLMCACHE_CONFIG": {"MODE": "sometimes"}}, "E001", "on, default_off, off"),
+        ({"LLMCACHE_CONFIG": {"TTL_JITTER": 0.9}}, "E001", "0 to 0.5"),
+        ({"LLMCACHE_CONFIG": {"BACKEND_TIMEOUT": 0}}, "E001", "above 0"),
+        ({"LLMCACHE_CONFIG": {"SINGLE_FLIGHT": 1}}, "E001", "True or False"),
+        ({"LLMCACHE_CONFIG": {"PRICING": {"m": {"inputs": 1}}}}, "E001", "'input'"),
+        ({"LLMCACHE_CONFIG": {"SCOPE": "no.such.function"}}, "E004", "cannot be imported"),
+        ({"LLMCACHE_CONFIG": []}, "E001", "a dict"),
+        (aliases(a={"BACKENDS": "x"}), "E002", "'BACKEND'"),
+        (aliases(a={"BACKEND": "no.such.Backend"}), "E002", "cannot be imported"),
+        (aliases(a={"BACKEND": "django.core.cache.cache"}), "E002", "not a subclass"),
+        (aliases(a={"TIMEOUT": -1}), "E002", "not negative"),
+        (aliases(a={"VERSION": "1"}), "E002", "an integer"),
+        (aliases(a={"LOCATION": "nowhere"}), "E002", "alias of CACHES"),
+        (aliases(a={"BACKEND": DISK}), "E002", "must name the directory"),
+        (
+            aliases(a={"BACKEND": DISK, "LOCATION": "/d", "OPTIONS": {"size": 1}}),
+            "E002",
+            "size_limit",
+        ),
+        (aliases(a={"BACKEND": S3, "LOCATION": "bucket"}), "E002", "s3://bucket/prefix"),
+        (aliases(a={"BACKEND": REDIS, "LOCATION": "localhost"}), "E002", "Redis"),
+        (aliases(a={"BACKEND": LAYERED, "OPTIONS": {"layers": ["b"]}}), "E002", "alias of LLMCACHE"),
+        (aliases(a={"BACKEND": LAYERED, "OPTIONS": {"layers": ["a"]}}), "E002", "circle"),
+        ({"LLMCACHE_PROVIDERS": {"p": {"OPTIONS": {"url": "x"}}}}, "E003", "base_url"),
+        ({"LLMCACHE_PROVIDERS": {"p": {"OPTIONS": {"base_url": "x"}}}}, "E003", "http"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_setting_is_an_error_that_names_the_fix(
+    settings: dict[str, Any], check_id: str, words: str
+) -> None:
+    found = [message for name, message in messages(**settings) if name == f"llmcache.{check_id}"]
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_a_locmem_cache_with_djangos_default_size_is_a_warning() -> None:
+    caches = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    assert "llmcache.W102" in dict(messages(CACHES=caches))
+
+
+def test_a_missing_extra_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from llmcache.backends import options
+
+    monkeypatch.setattr(options, "find_spec", lambda name: None)
+    for kind, extra in (("redis", "redis"), ("disk", "disk"), ("s3", "s3")):
+        with pytest.raises(ImproperlyConfigured, match=rf"pip install django-llmcache\[{extra}\]"):
+            Cache(type=kind, **({"s3_bucket_name": "b"} if kind == "s3" else {}))
+
+
+def test_with_no_settings_at_all_there_is_a_default_alias_and_provider() -> None:
+    assert conf.backends()["default"].location == "default"
+    assert conf.config() == conf.Config()
+    with override_settings(LLMCACHE_PROVIDERS={}):
+        assert conf.providers()["default"].backend.endswith("OpenAICompatible")
+
+
+def test_secrets_are_in_no_repr() -> None:
+    options = {"aws_secret_access_key": "hunter2", "api_key": "hunter2"}
+    texts = [
+        repr(conf.BackendSettings(alias="a", options=options)),
+        repr(conf.ProviderSettings(name="a", options=options)),
+        repr(Cache(type="redis", password="hunter2")),
+    ]
+    assert "hunter2" not in "".join(texts)
+
+
+def test_a_scope_function_partitions_the_answers(door: Any) -> None:
+    who = ["ann"]
+    ask = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    with override_settings(LLMCACHE_CONFIG={"SCOPE": lambda: who[0]}):
+        door.completion(**ask)
+        assert door.completion(**ask).cache.hit
+        who[0] = "bob"
+        assert not door.completion(**ask).cache.hit
+    with override_settings(LLMCACHE_CONFIG={"SCOPE": f"{__name__}.nobody"}):
+        assert door.completion(**ask).cache.outcome == "miss"
+
+
+def nobody() -> None:
+    return None
