@@ -7,7 +7,9 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY = $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: demo test lint types bench docs ci clean
+LITELLM = .venv-litellm
+
+.PHONY: demo test test-litellm lint types bench docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +25,17 @@ demo: $(READY)  ## ask a real model twice, then leave the example site running
 test: $(READY)  ## the whole suite, in random order, on real servers
 	$(BIN)/python -X dev -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
+$(LITELLM)/.ready: pyproject.toml Makefile
+	$(PYTHON) -m venv $(LITELLM)
+	$(LITELLM)/bin/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	$(LITELLM)/bin/python -m pip install -qq --disable-pip-version-check "Django$(DJANGO)" \
+		--editable ".[disk,litellm,redis]" pytest pytest-asyncio pytest-django pytest-timeout
+	touch $(LITELLM)/.ready
+
+test-litellm: $(LITELLM)/.ready  ## the LiteLLM upstream; LiteLLM wants an older OpenAI SDK, so a room of its own
+	DJANGO_SETTINGS_MODULE=tests.settings $(LITELLM)/bin/python -m pytest --noconftest \
+		-p tests.servers.provider -p tests.upstreams.conftest tests/upstreams/test_litellm.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,12 +47,12 @@ types: $(READY)
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 
-bench: $(READY)  ## ratios against the floor and LiteLLM, measured in one run
+bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, measured in one run
 	$(BIN)/python -m benchmarks
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run
 
 clean:
-	rm -rf .venv .venv-dj61 docs/_build dist build var *.egg-info
+	rm -rf .venv .venv-dj61 .venv-litellm docs/_build dist build var *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
