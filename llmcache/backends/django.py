@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, default_key_func
 from django.core.cache.backends.dummy import DummyCache
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
@@ -69,21 +69,20 @@ class DjangoCacheBackend(BaseBackend):
         options.read(settings, {})
         self.description = describe(settings)
         self.cache_alias = settings.location or "default"
-        space = around(self._whole_key)
-        self._space = space if space is not None and not space.tail else None
-        self._head = self._space.head if self._space is not None else ""
+        # A KEY_FUNCTION of the site's own may name another tenant at each call.
+        fixed = self.cache.key_func is default_key_func
+        self._head = self.cache.make_key(self.prefix) if fixed else ""
+        if around(self.make_key) is None:
+            self.supports_iterate = self.supports_clear = False
 
     @property
     def cache(self) -> BaseCache:
         """Django's cache; each thread has its own."""
         return caches[self.cache_alias]
 
-    def _whole_key(self, digest: str) -> str:
-        return str(self.cache.make_key(self.prefix + digest))
-
     def make_key(self, digest: str) -> str:
         """The key in the cache's own storage, prefix and version of CACHES included."""
-        return self._head + digest if self._head else self._whole_key(digest)
+        return self._head + digest if self._head else self.cache.make_key(self.prefix + digest)
 
     def keyspace(self) -> Keyspace:
         """Where this alias's keys are.
@@ -91,12 +90,13 @@ class DjangoCacheBackend(BaseBackend):
         Raises:
             UnsupportedOperation: a KEY_FUNCTION of CACHES hides them.
         """
-        if self._space is None:
+        space = around(self.make_key)
+        if space is None:
             raise UnsupportedOperation(
                 f"CACHES[{self.cache_alias!r}]['KEY_FUNCTION'] hides whose keys are whose; raise "
                 f"VERSION of LLMCACHE[{self.alias!r}] instead."
             )
-        return self._space
+        return space
 
     # Keys below go through the cache's own make_key.
 

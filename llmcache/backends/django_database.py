@@ -1,5 +1,5 @@
-"""Django's DatabaseCache: its table and its form of values, read without unpickling, with ends to the
-microsecond, and written by one statement, which neither waits nor fails as Django's four may.
+"""Django's DatabaseCache: its table and its form of values, but read without unpickling, with ends
+to the microsecond, and written by one statement: Django's four can fail without a word.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ class DatabaseBackend(DjangoCacheBackend):
         names = {self.make_key(digest): digest for digest in digests}
         found = {}
         for keys in _batches(list(names)):
-            sql = "SELECT {cache_key}, {value} FROM {table} WHERE {expires} > %s AND {cache_key} IN "
-            for key, value in self._rows(sql + _marks(keys), [_now(), *keys]):
+            sql = "SELECT {cache_key}, {value} FROM {table} WHERE {cache_key} IN "
+            sql += _marks(keys) + " AND {expires} > %s"
+            for key, value in self._rows(sql, [*keys, _now()]):
                 if key in names:  # some databases compare without regard to case
                     found[names[key]] = _data(value)
         return found
@@ -151,8 +152,8 @@ class DatabaseBackend(DjangoCacheBackend):
     def _delete(self, keys: list[str]) -> int:
         removed = 0
         for batch in _batches(keys):
-            sql = "DELETE FROM {table} WHERE {cache_key} IN " + _marks(batch)
-            removed += self._change(sql, batch)
+            sql = "DELETE FROM {table} WHERE {cache_key} IN "
+            removed += self._change(sql + _marks(batch), batch)
         return removed
 
     def touch(self, digest: str, ttl: float | None) -> bool:
@@ -174,18 +175,21 @@ class DatabaseBackend(DjangoCacheBackend):
         page = connections[self._using(write=False)].ops.limit_offset_sql(0, _PAGE)
         sql = (
             "SELECT {cache_key} FROM {table} WHERE {cache_key} LIKE %s ESCAPE '!' "
-            "AND {expires} " + than_now + " %s AND {cache_key} > %s ORDER BY {cache_key} " + page
+            "AND {expires} {than_now} %s AND {cache_key} > %s ORDER BY {cache_key} {page}"
         )
+        sql = sql.replace("{than_now}", than_now).replace("{page}", page)
         while rows := self._rows(sql, [pattern, _now(), last]):
             last = rows[-1][0]
             # LIKE lets other cases through, and aliases whose prefix begins with ours.
             yield from (key for (key,) in rows if space.digest(key) is not None)
 
     def sweep(self, limit: int = 1000) -> int:
+        if not self.supports_iterate:
+            return 0
         removed = 0
         for batch in _batches(list(itertools.islice(self._own_keys("<="), limit))):
-            sql = "DELETE FROM {table} WHERE {expires} <= %s AND {cache_key} IN " + _marks(batch)
-            removed += self._change(sql, [_now(), *batch])
+            sql = "DELETE FROM {table} WHERE {expires} <= %s AND {cache_key} IN "
+            removed += self._change(sql + _marks(batch), [_now(), *batch])
         return removed
 
     def check(self) -> list[CheckMessage]:

@@ -8,15 +8,17 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import time
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.core.cache import caches
+from django.core.checks import CheckMessage
 
-from llmcache.backends import plain_pickle
+from llmcache.backends import messages, plain_pickle
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.django import DjangoCacheBackend
-from llmcache.backends.keyspace import Keyspace
 from llmcache.conf import BackendSettings
+
+_MAX_BYTES: Final = 1 << 30
 
 
 class FileBackend(DjangoCacheBackend):
@@ -31,18 +33,22 @@ class FileBackend(DjangoCacheBackend):
         self._files: Any = caches.create_connection(self.cache_alias)
 
     def get(self, digest: str) -> bytes | None:
-        path = Path(self._files._key_to_file(self.prefix + digest))
-        found = _open(path)
-        if found is None or found[0] != self.prefix + digest:
+        found = _open(self._path(digest))
+        if found is None:
             return None
+        if found[0] != self.make_key(digest):
+            raise plain_pickle.Refused("a file holds another key's entry")
         return found[1]
+
+    def _path(self, digest: str) -> Path:
+        return Path(self._files._key_to_file(self.prefix + digest))
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         return BaseBackend.get_many(self, digests)
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
-        key = self.prefix + digest
-        self._files.set(key, key.encode() + b"\0" + data, ttl)
+        value = self.make_key(digest).encode() + b"\0" + data
+        self._files.set(self.prefix + digest, value, ttl)
 
     def set_many(self, items: Iterable[Item]) -> None:
         BaseBackend.set_many(self, items)
@@ -66,9 +72,12 @@ class FileBackend(DjangoCacheBackend):
         return [Path(name) for name in self._files._list_cache_files()]
 
     def iterate(self) -> Iterator[str]:
-        space = Keyspace(self.prefix)
+        space = self.keyspace()
         for path in self._paths():
-            found = _open(path)
+            try:
+                found = _open(path)
+            except plain_pickle.Refused:  # another program's value
+                continue
             digest = space.digest(found[0]) if found is not None else None
             if digest is not None:
                 yield digest
@@ -82,6 +91,9 @@ class FileBackend(DjangoCacheBackend):
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
+
+    def check(self) -> list[CheckMessage]:
+        return [*super().check(), *messages.few_entries(self, self.cache_alias, self.description)]
 
 
 def _read(path: Path) -> tuple[float | None, bytes] | None:
@@ -110,9 +122,12 @@ def _open(path: Path) -> tuple[str, bytes] | None:
     found = _read(path)
     if found is None or (found[0] is not None and found[0] <= time()):
         return None
+    inflater = zlib.decompressobj()
     try:
-        plain = zlib.decompress(found[1])
+        plain = inflater.decompress(found[1], _MAX_BYTES)
     except zlib.error as error:
         raise plain_pickle.Refused(f"a file is damaged: {error}") from error
+    if not inflater.eof:
+        raise plain_pickle.Refused("a file is cut short or holds over 1 GiB")
     key, mark, data = plain_pickle.read_bytes(plain).partition(b"\0")
-    return (key.decode(), data) if mark else None
+    return (key.decode("utf-8", "replace"), data) if mark else None

@@ -1,5 +1,8 @@
-"""Django's LocMemCache: our bytes lie in its dict as they are, under its lock and its own rules of
-expiry and culling. It would pickle and unpickle them; nothing else ever reads our keys."""
+"""Django's LocMemCache: our bytes lie in its dict as they are, under its own rules of expiry and
+culling. It would pickle and unpickle them; nothing else ever reads our keys.
+
+Reads take no lock: each step is one operation of a dict. Writes take the cache's own.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from time import time
 from typing import Any, cast
 
 from django.core.cache import caches
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage
 
 from llmcache.backends import messages
 from llmcache.backends.base import Item
@@ -32,12 +35,21 @@ class LocMemBackend(DirectAsync, DjangoCacheBackend):
 
     def get(self, digest: str) -> bytes | None:
         locmem, key = self._locmem, self.make_key(digest)
-        with locmem._lock:
-            if locmem._has_expired(key):
-                locmem._delete(key)
+        end = locmem._expire_info.get(key, 0.0)
+        if end is None or end > time():
+            try:
+                locmem._cache.move_to_end(key, last=False)
+                return cast(bytes, locmem._cache[key])
+            except KeyError:
                 return None
-            locmem._cache.move_to_end(key, last=False)
-            return cast(bytes, locmem._cache[key])
+        if end:
+            self._drop_expired(key)
+        return None
+
+    def _drop_expired(self, key: str) -> None:
+        with self._locmem._lock:
+            if self._locmem._has_expired(key):
+                self._locmem._delete(key)
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         found = ((digest, self.get(digest)) for digest in digests)
@@ -76,6 +88,8 @@ class LocMemBackend(DirectAsync, DjangoCacheBackend):
         yield from filter(None, map(space.digest, keys))
 
     def sweep(self, limit: int = 1000) -> int:
+        if not self.supports_iterate:
+            return 0
         locmem, space, now = self._locmem, self.keyspace(), time()
         with locmem._lock:
             over = [
@@ -88,14 +102,7 @@ class LocMemBackend(DirectAsync, DjangoCacheBackend):
         return len(over)
 
     def check(self) -> list[CheckMessage]:
-        found = messages.process_local(self)
-        if "MAX_ENTRIES" not in self.description.get("OPTIONS", {}):
-            found.append(
-                Warning(
-                    f"CACHES[{self.cache_alias!r}] keeps no more than 300 entries, and "
-                    f"LLMCACHE[{self.alias!r}] uses it.",
-                    hint=f"Set CACHES[{self.cache_alias!r}]['OPTIONS']['MAX_ENTRIES'].",
-                    id="llmcache.W102",
-                )
-            )
-        return found
+        return [
+            *messages.process_local(self),
+            *messages.few_entries(self, self.cache_alias, self.description),
+        ]

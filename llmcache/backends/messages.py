@@ -1,8 +1,7 @@
 """System check messages that several backends share, and the ids of all backends' messages.
 
-    llmcache.E101   no such alias in CACHES
     llmcache.W101   entries live in one process while DEBUG is False
-    llmcache.W102   LocMemCache with Django's default of 300 entries
+    llmcache.W102   a Django cache with Django's default of 300 entries
     llmcache.W103   a Django cache whose own serializer may run code that others wrote to it
     llmcache.W104   a Django cache that stores nothing
     llmcache.W105   a setting that has no effect on this store
@@ -13,6 +12,9 @@ are `llmcache.E002`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning
@@ -30,5 +32,21 @@ def process_local(backend: BaseBackend) -> list[CheckMessage]:
             hint="Several workers would each pay for the same answer; use Redis, a disk or a "
             "database, or put this store above one of those with LayeredBackend.",
             id="llmcache.W101",
+        )
+    ]
+
+
+def few_entries(
+    backend: BaseBackend, cache_alias: str, description: Mapping[str, Any]
+) -> list[CheckMessage]:
+    """A warning when an entry of CACHES leaves Django's default for the number of entries."""
+    if "MAX_ENTRIES" in {**description, **description.get("OPTIONS", {})}:
+        return []
+    return [
+        Warning(
+            f"CACHES[{cache_alias!r}] keeps no more than 300 entries, and "
+            f"LLMCACHE[{backend.alias!r}] uses it.",
+            hint=f"Set CACHES[{cache_alias!r}]['OPTIONS']['MAX_ENTRIES'].",
+            id="llmcache.W102",
         )
     ]
