@@ -7,6 +7,8 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet
@@ -56,11 +58,19 @@ class BatchedBackend(BaseBackend):
 
     # --- what waits ---
 
-    def _pending(self, digest: str) -> bytes | None:
+    def _pending(self, digest: str) -> tuple[bytes | None] | None:
+        """An entry's data or, once it has ended, (None,): what it replaced below is no answer. None
+        if nothing waits under this digest."""
         found = self._waiting.get(digest) or self._sending.get(digest)
-        if found is None or _left(found[1]) == 0:
+        if found is None:
             return None
-        return found[0]
+        return (found[0] if _left(found[1]) else None,)
+
+    def _sort(self, digests: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
+        """What waits here, and what to ask for below."""
+        found = {digest: self._pending(digest) for digest in digests}
+        here = {name: pair[0] for name, pair in found.items() if pair and pair[0] is not None}
+        return here, [name for name, pair in found.items() if pair is None]
 
     def _put(self, items: Iterable[Item]) -> bool:
         """Let entries wait; whether it is time to send them."""
@@ -70,34 +80,41 @@ class BatchedBackend(BaseBackend):
                 self._waiting[digest] = (data, None if ttl is None else monotonic() + ttl)
             if len(self._waiting) >= self._flush_size:
                 return True
-            if self._timer is None:
-                self._timer = threading.Timer(self._flush_interval, self._flush_by_timer)
-                self._timer.daemon = True
-                self._timer.start()
+            self._set_timer()
             return False
+
+    def _set_timer(self) -> None:
+        if self._timer is None and self._waiting:
+            self._timer = threading.Timer(self._flush_interval, self._flush_by_timer)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _drop(self, digests: Iterable[str]) -> set[str]:
         """Take entries out of what waits; those that were there."""
         with self._lock:
             dropped = set()
             for digest in digests:
-                if self._pending(digest) is not None:
+                found = self._pending(digest)
+                if found is not None and found[0] is not None:
                     dropped.add(digest)
                 self._waiting.pop(digest, None)
                 self._sending.pop(digest, None)
             return dropped
 
-    def _take(self) -> list[Item]:
+    def _take(self) -> tuple[list[Item], list[str]]:
+        """What to send, and the digests of what has ended while it waited."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             self._sending, self._waiting = self._waiting, {}
-            return [
-                Item(digest, data, None if end is None else left)
+            left = {digest: _left(end) for digest, (_, end) in self._sending.items()}
+            items = [
+                Item(digest, data, None if end is None else left[digest])
                 for digest, (data, end) in self._sending.items()
-                if (left := _left(end)) != 0
+                if left[digest]
             ]
+            return items, [digest for digest in left if not left[digest]]
 
     def _sent(self) -> None:
         with self._lock:
@@ -110,6 +127,7 @@ class BatchedBackend(BaseBackend):
             over = len(self._waiting) - MOST_WAITING
             for digest in list(self._waiting)[: max(0, over)]:
                 del self._waiting[digest]
+            self._set_timer()
         if over > 0:
             logger.warning("Alias %r gave up %d entries that it could not send", self.alias, over)
         logger.warning(
@@ -122,31 +140,29 @@ class BatchedBackend(BaseBackend):
     def flush(self) -> None:
         """Send what waits, now."""
         with self._flush_lock:
-            items = self._take()
+            items, ended = self._take()
             try:
                 if items:
                     self.inner.set_many(items)
+                if ended:
+                    self.inner.delete_many(ended)
             except Exception as error:
                 self._keep(error)
                 raise
             self._sent()
 
     def _flush_by_timer(self) -> None:
-        try:
+        with suppress(Exception):  # logged, and the next timer is set
             self.flush()
-        except Exception:
-            self._put(())  # logged already; the next timer tries again
 
     # --- sync ---
 
     def get(self, digest: str) -> bytes | None:
         found = self._pending(digest) if self._waiting or self._sending else None
-        return self.inner.get(digest) if found is None else found
+        return self.inner.get(digest) if found is None else found[0]
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
-        names = list(digests)
-        here = {name: data for name in names if (data := self._pending(name)) is not None}
-        missing = [name for name in names if name not in here]
+        here, missing = self._sort(digests)
         return {**here, **(self.inner.get_many(missing) if missing else {})}
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
@@ -160,32 +176,37 @@ class BatchedBackend(BaseBackend):
         return bool(self.delete_many([digest]))
 
     def delete_many(self, digests: Iterable[str]) -> int:
-        names = list(digests)
+        names = set(digests)
         with self._flush_lock:  # so that nothing is deleted while it is being sent
-            waiting = self._drop(names)
-            there = {name for name in names if name not in waiting}
-            removed = self.inner.delete_many(there) if there else 0
-            if waiting:
-                self.inner.delete_many(waiting)
+            return self._delete(names)
+
+    def _delete(self, names: AbstractSet[str]) -> int:
+        waiting = self._drop(names)
+        removed = self.inner.delete_many(names - waiting) if names - waiting else 0
+        if waiting:
+            self.inner.delete_many(waiting)
         return removed + len(waiting)
 
     def touch(self, digest: str, ttl: float | None) -> bool:
-        with self._lock:
+        with self._flush_lock, self._lock:
             found = self._waiting.get(digest)
-            if found is not None and _left(found[1]) != 0:
+            if found is not None:
+                if not _left(found[1]):
+                    return False
                 self._waiting[digest] = (found[0], None if ttl is None else monotonic() + ttl)
                 return True
         return self.inner.touch(digest, ttl)
 
     def clear(self) -> int:
         with self._flush_lock:
-            waiting = self._drop(list({**self._waiting, **self._sending}))
-            return self.inner.clear() + len(waiting)
+            return self._delete({*self._waiting}) + self.inner.clear()
 
     def iterate(self) -> Iterator[str]:
-        waiting = {digest for digest in list(self._waiting) if self._pending(digest) is not None}
-        yield from waiting
-        yield from (digest for digest in self.inner.iterate() if digest not in waiting)
+        here, _ = self._sort([*self._waiting, *self._sending])
+        yield from here
+        for digest in self.inner.iterate():
+            if digest not in here and self._pending(digest) is None:
+                yield digest
 
     def sweep(self, limit: int = 1000) -> int:
         return self.inner.sweep(limit)
@@ -203,12 +224,10 @@ class BatchedBackend(BaseBackend):
 
     async def aget(self, digest: str) -> bytes | None:
         found = self._pending(digest) if self._waiting or self._sending else None
-        return await self.inner.aget(digest) if found is None else found
+        return await self.inner.aget(digest) if found is None else found[0]
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
-        names = list(digests)
-        here = {name: data for name in names if (data := self._pending(name)) is not None}
-        missing = [name for name in names if name not in here]
+        here, missing = self._sort(digests)
         return {**here, **(await self.inner.aget_many(missing) if missing else {})}
 
     async def aset(self, digest: str, data: bytes, ttl: float | None) -> None:
