@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -22,6 +23,14 @@ _PACKAGE_OPTIONS = {
     "USERNAME": "username",
 }
 _PACKAGE_CLIENT = "django_redis.client.DefaultClient"
+_PACKAGE_FACTORY = "django_redis.pool.ConnectionFactory"
+_PACKAGE_CLASSES = (
+    _PACKAGE_FACTORY,
+    _PACKAGE_CLIENT,
+    "django_redis.client.default.DefaultClient",
+    "django_redis.client.HerdClient",  # differs in what it does to values only
+    "django_redis.client.herd.HerdClient",
+)
 
 
 class DjangoRedisBackend(RedisCommands, DjangoCacheBackend):
@@ -65,13 +74,15 @@ class DjangoRedisPackageBackend(DjangoRedisBackend):
 
     def _pool(self) -> dict[str, Any]:
         given = self.description.get("OPTIONS", {})
-        client = given.get("CLIENT_CLASS", _PACKAGE_CLIENT)
-        if not str(client).endswith("DefaultClient"):
-            raise ImproperlyConfigured(
-                f"CACHES[{self.cache_alias!r}] has the CLIENT_CLASS {client}, which llmcache "
-                "cannot use; give it an alias of its own with django_redis.client.DefaultClient, "
-                "or llmcache.backends.redis.RedisBackend."
-            )
+        factory = getattr(settings, "DJANGO_REDIS_CONNECTION_FACTORY", _PACKAGE_FACTORY)
+        for name, default in (("CLIENT_CLASS", _PACKAGE_CLIENT), ("CONNECTION_FACTORY", factory)):
+            chosen_class = str(given.get(name, default))
+            if chosen_class not in _PACKAGE_CLASSES:
+                raise ImproperlyConfigured(
+                    f"CACHES[{self.cache_alias!r}] has the {name} {chosen_class}, which llmcache "
+                    "cannot use; give it an alias of its own with django-redis's default, or "
+                    "llmcache.backends.redis.RedisBackend."
+                )
         chosen = dict(given.get("CONNECTION_POOL_KWARGS", {}))
         for name, ours in _PACKAGE_OPTIONS.items():
             if name in given:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.test import override_settings
 
@@ -26,6 +27,7 @@ from llmcache.backends.memory import MemoryBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.backends.s3 import S3Backend
 from llmcache.conf import BackendSettings
+from tests.backends.routed import ALIAS, add_database
 
 Make = Callable[..., BaseBackend]
 Factory = Callable[[pytest.FixtureRequest], Make]
@@ -95,6 +97,24 @@ def layered_s3(request: pytest.FixtureRequest) -> Make:
     return make
 
 
+def layered_memory_redis(request: pytest.FixtureRequest) -> Make:
+    upper, lower = memory(request), redis(request)
+
+    def make(**changes: Any) -> BaseBackend:
+        return LayeredBackend.over([upper(**changes), lower(**changes)])
+
+    return make
+
+
+def layered_redis_files(request: pytest.FixtureRequest) -> Make:
+    upper, lower = redis(request), files(request)
+
+    def make(**changes: Any) -> BaseBackend:
+        return LayeredBackend.over([upper(**changes), lower(**changes)])
+
+    return make
+
+
 def batched_redis(request: pytest.FixtureRequest) -> Make:
     inner = redis(request)
 
@@ -150,6 +170,19 @@ def database(request: pytest.FixtureRequest) -> Make:
     return make
 
 
+def database_postgres(request: pytest.FixtureRequest) -> Make:
+    add_database(request, request.getfixturevalue("postgres"))
+    table = f"cache_{unique()[:12]}"
+    make = in_caches(
+        request,
+        BACKEND="django.core.cache.backends.db.DatabaseCache",
+        LOCATION=table,
+        OPTIONS={"MAX_ENTRIES": 10_000},
+    )
+    call_command("createcachetable", table, verbosity=0, database=ALIAS)
+    return make
+
+
 def django_redis(request: pytest.FixtureRequest) -> Make:
     return in_caches(
         request,
@@ -166,17 +199,34 @@ def django_redis_package(request: pytest.FixtureRequest) -> Make:
     )
 
 
+class SiteCache(LocMemCache):
+    """A cache class of a site's own: all that we know of it is Django's public API."""
+
+
+def unknown(request: pytest.FixtureRequest) -> Make:
+    return in_caches(
+        request,
+        BACKEND=f"{__name__}.SiteCache",
+        LOCATION=unique(),
+        OPTIONS={"MAX_ENTRIES": 10_000},
+    )
+
+
 FACTORIES: dict[str, Factory] = {
     "batched-redis": batched_redis,
     "database": database,
+    "database-postgres": database_postgres,
     "disk": disk,
     "django-redis": django_redis,
     "django-redis-package": django_redis_package,
     "files": files,
     "layered-disk-s3": layered_s3,
+    "layered-memory-redis": layered_memory_redis,
+    "layered-redis-files": layered_redis_files,
     "locmem": locmem,
     "memory": memory,
     "layered-memory": layered_memory,
     "redis": redis,
     "s3": s3,
+    "unknown-cache": unknown,
 }
