@@ -29,11 +29,12 @@ $(LITELLM)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(LITELLM)
 	$(LITELLM)/bin/python -m pip install -qq --disable-pip-version-check --upgrade pip
 	$(LITELLM)/bin/python -m pip install -qq --disable-pip-version-check "Django$(DJANGO)" \
-		--editable ".[disk,litellm,redis]" pytest pytest-asyncio pytest-django pytest-timeout
+		--editable ".[disk,litellm,redis,s3]" fastapi soundfile \
+		pytest pytest-asyncio pytest-django pytest-timeout  # fastapi, soundfile: its hits import them
 	touch $(LITELLM)/.ready
 
 test-litellm: $(LITELLM)/.ready  ## the LiteLLM upstream; LiteLLM wants an older OpenAI SDK, so a room of its own
-	DJANGO_SETTINGS_MODULE=tests.settings $(LITELLM)/bin/python -m pytest --noconftest \
+	DJANGO_SETTINGS_MODULE=tests.settings LITELLM_LOCAL_MODEL_COST_MAP=True $(LITELLM)/bin/python -m pytest --noconftest \
 		-p tests.servers.provider -p tests.upstreams.conftest tests/upstreams/test_litellm.py
 
 lint: $(READY)

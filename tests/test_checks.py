@@ -55,7 +55,11 @@ def test_the_suites_own_settings_have_only_the_warning_of_a_process_local_store(
         ),
         (aliases(a={"BACKEND": S3, "LOCATION": "bucket"}), "E002", "s3://bucket/prefix"),
         (aliases(a={"BACKEND": REDIS, "LOCATION": "localhost"}), "E002", "Redis"),
-        (aliases(a={"BACKEND": LAYERED, "OPTIONS": {"layers": ["b"]}}), "E002", "alias of LLMCACHE"),
+        (
+            aliases(a={"BACKEND": LAYERED, "OPTIONS": {"layers": ["b"]}}),
+            "E002",
+            "alias of LLMCACHE",
+        ),
         (aliases(a={"BACKEND": LAYERED, "OPTIONS": {"layers": ["a"]}}), "E002", "circle"),
         ({"LLMCACHE_PROVIDERS": {"p": {"OPTIONS": {"url": "x"}}}}, "E003", "base_url"),
         ({"LLMCACHE_PROVIDERS": {"p": {"OPTIONS": {"base_url": "x"}}}}, "E003", "http"),

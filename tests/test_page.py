@@ -264,13 +264,9 @@ def test_async_completion_azure_caching(redis_environment: None) -> None:
         )
         unique_time = time.time()
         message = {"role": "user", "content": f"Hi 👋 - i'm async azure {unique_time}"}
-        response1 = await acompletion(
-            model="azure/chatgpt-v-2", messages=[message], caching=True
-        )
+        response1 = await acompletion(model="azure/chatgpt-v-2", messages=[message], caching=True)
         assert customHandler_caching.states == [(response1.id, False)]
-        response2 = await acompletion(
-            model="azure/chatgpt-v-2", messages=[message], caching=True
-        )
+        response2 = await acompletion(model="azure/chatgpt-v-2", messages=[message], caching=True)
         assert customHandler_caching.states == [(response1.id, False), (response2.id, True)]
 
     asyncio.run(run())

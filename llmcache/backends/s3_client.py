@@ -1,4 +1,4 @@
-"""boto3's client for one S3 store: its settings, its life over threads and forks, its error codes."""
+"""boto3's client for one S3 store: its settings, its threads and forks, its error codes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,51 @@
+"""What is asked, and the floor: the least that any cache of such answers must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from llmcache.upstreams.base import UpstreamRequest
+
+SENTENCE = "The quick brown fox jumps over the lazy dog and runs into the forest. "
+ANSWER = SENTENCE * 14
+
+
+def question(size: int) -> dict[str, Any]:
+    """A chat completion's arguments with a prompt of so many bytes."""
+    prompt = (SENTENCE * (size // len(SENTENCE) + 1))[:size]
+    return {
+        "model": "gpt-4o-mini",
+        "messages": [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": prompt},
+        ],
+        "temperature": 0.2,
+        "max_tokens": 500,
+    }
+
+
+def answer(request: UpstreamRequest) -> str:
+    """What the fake provider says: about 1 KB."""
+    return ANSWER
+
+
+def floor(asked: dict[str, Any], get: Callable[[str], bytes | None]) -> Callable[[], str]:
+    """Key by orjson and sha256, the store's raw get, one decode."""
+
+    def hit() -> str:
+        material = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+        data = get(sha256(material).hexdigest())
+        assert data is not None
+        text: str = orjson.loads(data)["choices"][0]["message"]["content"]
+        return text
+
+    return hit
+
+
+def digest(asked: dict[str, Any]) -> str:
+    """The floor's key."""
+    return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
