@@ -64,13 +64,15 @@ class MemoryBackend(DirectAsync, BaseBackend):
 
     def get(self, digest: str) -> bytes | None:
         entry = self._entries.get(digest)
-        if entry is not None and entry.expires > monotonic():
+        if entry is None:
+            return None
+        if entry.expires > monotonic():
             entry.used = True
             return entry.data
-        return self._look_again(digest)
+        return self._drop_unless_replaced(digest)
 
-    def _look_again(self, digest: str) -> bytes | None:
-        with self._lock:  # a writer may just be replacing the entry
+    def _drop_unless_replaced(self, digest: str) -> bytes | None:
+        with self._lock:
             entry = self._entries.get(digest)
             if entry is None:
                 return None

@@ -12,7 +12,10 @@ import pytest
 from llmcache.backends.base import BaseBackend
 from tests.backends.stores import FACTORIES, Make
 
-ASYNC = {"get", "get_many", "set", "set_many", "delete", "delete_many", "touch", "clear", "close"}
+ASYNC = {
+    *("get", "get_many", "set", "set_many", "delete", "delete_many", "touch", "clear", "close"),
+    "get_with_layer",
+}
 
 
 class Door:
