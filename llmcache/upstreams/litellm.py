@@ -44,7 +44,8 @@ class LiteLLMUpstream(BaseUpstream):
         api_key: the key; without it LiteLLM reads each provider's own environment variable.
         base_url: where the API is; without it LiteLLM knows. Part of every entry's key.
         timeout: seconds, 600 by default; max_retries: 2 by default.
-        arguments: more arguments for every call, such as {"api_version": "2024-10-21"}.
+        arguments: more arguments for every call, such as {"api_version": "2024-10-21"}. Part of
+            every entry's key, as a hash.
 
     LiteLLM reports a stream that merely ends as complete, so such an answer counts as whole; one
     whose connection breaks raises `StreamBroken`.
@@ -63,9 +64,11 @@ class LiteLLMUpstream(BaseUpstream):
             )
         self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
         self._base_url = _normalised(self._options["base_url"])
+        self._mark = wire.settings_mark(self._options["arguments"])
 
     def identity(self, base_url: str | None = None) -> str:
-        return f"litellm|{_normalised(base_url) or self._base_url or ''}"
+        address = f"litellm|{_normalised(base_url) or self._base_url or ''}"
+        return f"{address}|{self._mark}" if self._mark else address
 
     def call(self, request: UpstreamRequest) -> bytes:
         return _json(self._ask(request, stream=False))

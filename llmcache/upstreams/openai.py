@@ -22,6 +22,7 @@ from llmcache.exceptions import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from llmcache.keys import SAFE_HEADERS
 from llmcache.upstreams import retry, wire
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status, read_body
@@ -77,6 +78,17 @@ class OpenAICompatible(BaseUpstream):
         self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
         _check_numbers(f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']", self._options)
         self._base_url = wire.normalised_url(self._options["base_url"])
+        self._mark = wire.settings_mark(
+            {
+                "headers": {
+                    name.lower(): value
+                    for name, value in self._options["default_headers"].items()
+                    if name.lower() not in SAFE_HEADERS
+                },
+                "query": self._options["default_query"],
+                "paths": self._options["paths"],
+            }
+        )
         self._forget_clients()
         _living.add(self)
 
@@ -85,6 +97,8 @@ class OpenAICompatible(BaseUpstream):
         account = (self._options["organization"], self._options["project"])
         if any(account):
             parts.extend(part or "" for part in account)
+        if self._mark:
+            parts.append(self._mark)
         return "|".join(parts)
 
     def close(self) -> None:

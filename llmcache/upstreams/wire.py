@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -38,6 +39,25 @@ def normalised_url(url: str) -> str:
         shown = urlunsplit((parts.scheme, host, parts.path, "", ""))  # credentials left out
         raise ImproperlyConfigured(f"base_url must be an http:// or https:// URL, not {shown!r}.")
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def settings_mark(settings: Mapping[str, Any]) -> str:
+    """What an identity says of settings that can change an answer: a hash of 16 hexadecimal
+    characters, since they may hold secrets; "" if all are None or empty dicts."""
+    given = {name: value for name, value in settings.items() if value not in (None, {})}
+    if not given:
+        return ""
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    return sha256(orjson.dumps(given, default=_kind_or_wire, option=option)).hexdigest()[:16]
+
+
+def _kind_or_wire(value: object) -> Any:
+    """As on the wire; for functions and clients their kind, as their repr is another in every
+    process, which would then share no entry."""
+    try:
+        return wire_default(value)
+    except TypeError:
+        return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 class Body(NamedTuple):

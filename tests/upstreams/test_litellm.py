@@ -254,3 +254,19 @@ def test_identity_is_the_address_and_no_credential(provider: Provider) -> None:
     assert made.identity() == "litellm|http://host/v1"
     assert made.identity("http://other/v1") == "litellm|http://other/v1"
     assert upstream(provider, base_url=None).identity() == "litellm|"
+
+
+@real
+def test_arguments_of_the_settings_are_part_of_the_identity(provider: Provider) -> None:
+    def identity(**arguments: Any) -> str:
+        return upstream(provider, arguments=arguments).identity()
+
+    cool = identity(temperature=0, api_version="hunter2")
+    assert cool == identity(api_version="hunter2", temperature=0)
+    assert len({cool, identity(temperature=1, api_version="hunter2"), identity()}) == 3
+    assert identity(temperature=0) != identity()
+    assert "hunter2" not in cool
+    # What has no JSON form differs from process to process, so only its kind counts.
+    assert identity(azure_ad_token_provider=lambda: "a") == identity(
+        azure_ad_token_provider=lambda: "b"
+    )

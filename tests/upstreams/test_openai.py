@@ -319,6 +319,24 @@ def test_identity_is_the_address_and_the_account_and_no_credential() -> None:
     assert len({identity("https://api.example.com/v1", **one) for one in accounts} | {plain}) == 4
 
 
+def test_settings_that_can_change_an_answer_are_part_of_the_identity() -> None:
+    def identity(**options: Any) -> str:
+        return OpenAICompatible(ProviderSettings(name="x", options=options)).identity()
+
+    plain = identity()
+    changed = [
+        {"default_headers": {"X-Beta": "hunter2"}},
+        {"default_headers": {"X-Beta": "b"}},
+        {"default_query": {"api-version": "1"}},
+        {"default_query": {"api-version": "2"}},
+        {"paths": {"completion": "/other"}},
+    ]
+    assert len({identity(**options) for options in changed} | {plain}) == len(changed) + 1
+    assert identity(default_headers={"AUTHORIZATION": "Bearer x"}, max_retries=0) == plain
+    assert identity(**changed[0]) == identity(default_headers={"x-beta": "hunter2"})
+    assert "hunter2" not in identity(**changed[0])
+
+
 def test_the_address_of_a_single_call_is_its_identity() -> None:
     made = OpenAICompatible(ProviderSettings(name="x", options={"base_url": "http://one/v1"}))
     assert made.identity("http://two/v1/") == "openai|http://two/v1"
