@@ -196,8 +196,7 @@ def replay() -> Iterator[Result]:
 def miss() -> Iterator[Result]:
     """A miss over HTTP and its store, against a plain httpx call with a get and a set."""
     with provider.running() as server:
-        server.script(*[provider.answer()] * 100_000)
-        settings = {"default": {"OPTIONS": {"base_url": server.url, "api_key": "none"}}}
+        settings = {"default": {"OPTIONS": {"base_url": server.base_url, "api_key": "none"}}}
         from django.test import override_settings
 
         with override_settings(LLMCACHE_PROVIDERS=settings):
@@ -214,7 +213,7 @@ def miss() -> Iterator[Result]:
                 body = {**asked, "seed": next(count)}
                 kept.get(digest(body))
                 raw = client.post(
-                    f"{server.url}/chat/completions",
+                    f"{server.base_url}/chat/completions",
                     content=orjson.dumps(body),
                     headers={"Content-Type": "application/json", "Authorization": "Bearer none"},
                 ).content

@@ -62,11 +62,15 @@ def wire_default(value: object) -> Any:
     elif isinstance(value, Promise):
         return str(value)
     elif isinstance(value, Mapping):
-        return dict(value)
+        plain = dict(value)
+        _refuse_not_finite(plain)
+        return plain
     else:
         dump = getattr(value, "model_dump", None)
         if dump is not None:
-            return dump(mode="json", exclude_unset=True)
+            dumped = dump(mode="json", exclude_unset=True)
+            _refuse_not_finite([dumped])
+            return dumped
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
 
 
@@ -89,20 +93,24 @@ def canonical(material: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         cause = error.__cause__ or error
         raise Uncacheable(f"the request cannot be written as JSON: {cause}") from error
-    if b"null" in data:  # orjson writes NaN and the infinities as null
-        _refuse_not_finite(material)
+    _refuse_not_finite(material)
     return data
 
 
-def _refuse_not_finite(value: object) -> None:
-    if isinstance(value, float):
-        if not isfinite(value):
-            raise Uncacheable(f"the request contains {value}, which is not JSON")
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            _refuse_not_finite(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
+def _refuse_not_finite(value: Any) -> None:
+    """orjson writes NaN and the infinities as null, which would make them one with None."""
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts:
+        kind = type(part)
+        if kind in _PLAIN:
+            continue
+        if isinstance(part, float):
+            if not isfinite(part):
+                raise Uncacheable(f"the request contains {part}, which is not JSON")
+        elif isinstance(part, (dict, list, tuple)):
             _refuse_not_finite(part)
 
 

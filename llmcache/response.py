@@ -116,7 +116,7 @@ class Response(MutableMapping[str, Any]):
     __slots__ = ("_data", "_raw", "cache")
 
     _raw: bytes
-    _data: Node | None
+    _data: dict[str, Any] | None
     cache: CacheInfo
 
     def __init__(self, raw: bytes, cache: CacheInfo) -> None:
@@ -131,17 +131,25 @@ class Response(MutableMapping[str, Any]):
             return self._raw
         return orjson.dumps(self._data)
 
-    def _parsed(self) -> Node:
-        data = self._data
+    def _parsed(self) -> dict[str, Any]:
+        data: dict[str, Any] | None = self._data
         if data is None:
-            data = as_nodes(orjson.loads(self._raw))
+            data = orjson.loads(self._raw)
             set_slot(self, "_data", data)
         return data
+
+    def _field(self, data: dict[str, Any], name: str) -> Any:
+        """A member, its objects made Nodes when it is first read: most are never read."""
+        value = data[name]
+        kind = type(value)
+        if kind is dict or (kind is list and value and type(value[0]) is dict):
+            value = data[name] = as_nodes(value)
+        return value
 
     def __getattr__(self, name: str) -> Any:
         data = self._parsed()
         if name in data:
-            return data[name]
+            return self._field(data, name)
         if name == "output_text" and "output" in data:
             return _output_text(data)
         return _absent(self, name)
@@ -150,7 +158,7 @@ class Response(MutableMapping[str, Any]):
         self._parsed()[name] = value
 
     def __getitem__(self, name: str) -> Any:
-        return self._parsed()[name]
+        return self._field(self._parsed(), name)
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._parsed()[name] = value
@@ -174,7 +182,7 @@ class Response(MutableMapping[str, Any]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Response({dict(self._parsed())!r})"
+        return f"Response({self._parsed()!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.raw, self.cache))
