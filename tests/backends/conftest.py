@@ -48,8 +48,10 @@ DATABASE = pytest.mark.django_db(transaction=True)
         for name in sorted(FACTORIES)
     ]
 )
-def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, settings: Any) -> Iterator[Make]:
     """Makes backends of one kind at one place; closes them after the test."""
+    # A machine that runs the whole suite may take longer than a quarter of a second now and then.
+    settings.LLMCACHE_CONFIG = {"BACKEND_TIMEOUT": 5.0}
     inner = FACTORIES[request.param](request)
     made = []
 
