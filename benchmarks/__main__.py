@@ -28,6 +28,7 @@ def measure(litellm: peer.Peer | None) -> Iterator[Result]:
     """Every path in turn."""
     paths.prepare()
     yield from paths.in_memory(litellm)
+    yield from paths.locmem()
     with tempfile.TemporaryDirectory() as directory:
         yield from paths.disk(litellm, Path(directory))
     with redis.own_server() as redis_server:

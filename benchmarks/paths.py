@@ -18,6 +18,7 @@ from benchmarks.peer import Peer
 from benchmarks.questions import answer, digest, floor, question
 from benchmarks.timing import Contender, Result, calling, race
 from llmcache import Cache, completion
+from llmcache.backends import stores
 from llmcache.backends.memory import MemoryBackend
 from llmcache.conf import BackendSettings
 from llmcache.upstreams import upstreams
@@ -89,6 +90,21 @@ def in_memory(peer: Peer | None) -> Iterator[Result]:
         kept.__setitem__,
         {"floor": kept.get},
         _peer(peer, type="local"),
+        300,
+    )
+
+
+def locmem() -> Iterator[Result]:
+    """Hits of the settings' default alias, in Django's LocMemCache, against that cache's get."""
+    from django.core.cache import cache as raw
+
+    yield from _race_hits(
+        "locmem hit",
+        {"1 KB": "2.0", "30 KB": "1.5"},
+        lambda: Cache.over(stores["default"]),
+        raw.set,
+        {"floor": raw.get},
+        None,
         300,
     )
 
