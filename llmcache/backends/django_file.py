@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from django.core.cache import caches
 from django.core.checks import CheckMessage
@@ -102,7 +102,10 @@ def _read(path: Path) -> tuple[float | None, bytes] | None:
         file = io.BytesIO(path.read_bytes())
     except FileNotFoundError:
         return None
-    return cast("float | None", plain_pickle.read(file)), file.read()
+    end = plain_pickle.read(file)
+    if not (end is None or isinstance(end, float)):
+        raise plain_pickle.Refused("a file does not begin with its end")
+    return end, file.read()
 
 
 def _expired(path: Path) -> bool:
