@@ -9,7 +9,7 @@ import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from time import perf_counter, time
 
-from llmcache import conf, engine, events, writer
+from llmcache import answers, conf, engine, events, writer
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -127,7 +127,7 @@ async def _read_custom(plan: Plan, store: Store) -> Envelope | None:
             answer = await store.custom["async_get_cache"](**engine.kwargs(plan))
         else:
             answer = await asyncio.to_thread(store.custom["get_cache"], **engine.kwargs(plan))
-        return engine.foreign(plan, answer, time())
+        return answers.foreign(plan, answer, time())
     except Exception as error:
         engine.read_failed(plan, error)
         return None
@@ -140,7 +140,7 @@ async def _ask(plan: Plan) -> tuple[Envelope, list[Item]]:
     """Call upstream; the answer and what to store of it."""
     started = perf_counter()
     body = await plan.route.upstream.acall(plan.call.request(plan.route.model))
-    envelope, item = engine.prepare(plan, body, time(), perf_counter() - started)
+    envelope, item = answers.prepare(plan, body, time(), perf_counter() - started)
     return envelope, [item] if item is not None else []
 
 
@@ -268,8 +268,8 @@ async def _record(
         close = getattr(source, "aclose", None)
         if close is not None:
             await close()
-    envelope, item = engine.prepare_stream(plan, chunks, time(), perf_counter() - started)
-    engine.finish_stream(plan, info, envelope)
+    envelope, item = answers.prepare_stream(plan, chunks, time(), perf_counter() - started)
+    answers.finish_stream(plan, info, envelope)
     if item is not None:
         await _write(plan, [item], envelope)
     if events.listening():
@@ -327,11 +327,11 @@ async def _ask_items(plan: Plan, batch: Batch) -> str:
         request = plan.call.request(plan.route.model, batch.params())
         body = await plan.route.upstream.acall(request)
         items = batch.accept(body, time(), perf_counter() - started)
-        return engine.unstored(body, time()), items
+        return answers.unstored(body, time()), items
 
     async def lookup() -> Found | None:
         await _read_items(plan, batch)
-        return None if batch.missing else (engine.unstored(b"", time()), HIT)
+        return None if batch.missing else (answers.unstored(b"", time()), HIT)
 
     if not plan.may_follow:
         envelope, items = await ask()

@@ -19,7 +19,6 @@ from llmcache.calls import build
 from llmcache.exceptions import InvalidRequest
 from llmcache.response import Response
 from llmcache.state import Switched
-from llmcache.streaming import AsyncStream, Stream
 from llmcache.upstreams import upstreams
 
 
@@ -169,24 +168,3 @@ def explain_key(
 def diff_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Where two results of `explain_key` differ: why one call missed where the other hit."""
     return {path: values for path, values in keys.diff(first, second).items() if path != "digest"}
-
-
-__all__ = [
-    "AsyncStream",
-    "Stream",
-    "acompletion",
-    "aembedding",
-    "aresponses",
-    "atext_completion",
-    "atranscription",
-    "completion",
-    "diff_keys",
-    "disable_cache",
-    "embedding",
-    "enable_cache",
-    "explain_key",
-    "responses",
-    "text_completion",
-    "transcription",
-    "update_cache",
-]

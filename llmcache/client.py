@@ -14,7 +14,7 @@ from time import perf_counter, time
 from asgiref.sync import async_to_sync
 from django.db import connections
 
-from llmcache import conf, engine, events, writer
+from llmcache import answers, conf, engine, events, writer
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -121,7 +121,7 @@ def _read(plan: Plan) -> Envelope | None:
 def _read_custom(plan: Plan, store: Store) -> Envelope | None:
     get_cache = store.custom.get("get_cache") or async_to_sync(store.custom["async_get_cache"])
     try:
-        return engine.foreign(plan, get_cache(**engine.kwargs(plan)), time())
+        return answers.foreign(plan, get_cache(**engine.kwargs(plan)), time())
     except Exception as error:
         engine.read_failed(plan, error)
         return None
@@ -134,7 +134,7 @@ def _ask(plan: Plan) -> tuple[Envelope, list[Item]]:
     """Call upstream; the answer and what to store of it."""
     started = perf_counter()
     body = plan.route.upstream.call(plan.call.request(plan.route.model))
-    envelope, item = engine.prepare(plan, body, time(), perf_counter() - started)
+    envelope, item = answers.prepare(plan, body, time(), perf_counter() - started)
     return envelope, [item] if item is not None else []
 
 
@@ -269,8 +269,8 @@ def _record(
         close = getattr(source, "close", None)
         if close is not None:
             close()
-    envelope, item = engine.prepare_stream(plan, chunks, time(), perf_counter() - started)
-    engine.finish_stream(plan, info, envelope)
+    envelope, item = answers.prepare_stream(plan, chunks, time(), perf_counter() - started)
+    answers.finish_stream(plan, info, envelope)
     if item is not None:
         _write(plan, [item], envelope)
     if events.listening():
@@ -326,11 +326,11 @@ def _ask_items(plan: Plan, batch: Batch) -> str:
         request = plan.call.request(plan.route.model, batch.params())
         body = plan.route.upstream.call(request)
         items = batch.accept(body, time(), perf_counter() - started)
-        return engine.unstored(body, time()), items
+        return answers.unstored(body, time()), items
 
     def lookup() -> Found | None:
         _read_items(plan, batch)
-        return None if batch.missing else (engine.unstored(b"", time()), HIT)
+        return None if batch.missing else (answers.unstored(b"", time()), HIT)
 
     if not plan.may_follow:
         envelope, items = ask()

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from llmcache.exceptions import InvalidRequest
+
+T = TypeVar("T")
 
 DEFAULT_ALIAS: Final = "default"
 DEFAULT_PROVIDER: Final = "default"
@@ -209,6 +212,29 @@ def _read_config() -> Config:
             want = "a number that is not negative"
             _require(_is_number(rate) and rate >= 0, f"{name}[{part!r}]", rate, want)
     return config
+
+
+def class_at(setting: str, path: str, base: type[T]) -> type[T]:
+    """The class at a dotted path.
+
+    Args:
+        setting: where the path was read, for the error.
+
+    Raises:
+        ImproperlyConfigured: it cannot be imported, or is no subclass of the base.
+    """
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"{setting} is {path!r}, which cannot be imported: {error}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ImproperlyConfigured(
+            f"{setting} is {path!r}, which is not a subclass of "
+            f"{base.__module__}.{base.__qualname__}."
+        )
+    return found
 
 
 _backends: dict[str, BackendSettings] | None = None

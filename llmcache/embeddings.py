@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from llmcache import engine, keys
+from llmcache import answers, engine, keys
 from llmcache.backends.base import Item
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
@@ -125,11 +125,11 @@ class Batch:
                 "usage": Usage(input=share).as_dict(),
                 "answered_by": parsed.get("model", plan.route.model),
             }
-            envelope = engine.unstored(payload, now)
+            envelope = answers.unstored(payload, now)
             envelope.note(header)
             self.found[digest] = envelope
             if plan.write and part.get("embedding"):
-                item = engine.entry(plan, digest, payload, header, now)
+                item = answers.entry(plan, digest, payload, header, now)
                 if item is not None:
                     entries.append(item)
         return entries
@@ -172,7 +172,7 @@ class Batch:
         if stored and len(stored) < len(found):
             reason = f"{len(stored)} of {len(found)} items were cached"
         saved = sum((Usage(**envelope.header["usage"]) for envelope in stored), Usage())
-        noted = engine.unstored(b"", now)
+        noted = answers.unstored(b"", now)
         noted.note(
             {
                 "usage": usage.as_dict(),

@@ -5,27 +5,23 @@ The drivers (`client`, `aclient`) do the reading, calling and writing between th
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import orjson
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from llmcache import conf, events, keys, policy
-from llmcache.backends.base import Item
 from llmcache.calls import Call
-from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
-from llmcache.exceptions import InvalidRequest, UpstreamError
+from llmcache.envelope import Envelope, EnvelopeError, unseal
+from llmcache.exceptions import UpstreamError
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.store import Store
-from llmcache.streams import assemble, split, usage_of
+from llmcache.streams import assemble, split
 from llmcache.upstreams import Route, upstreams
-from llmcache.usage import Usage
 
 
 @dataclass(slots=True)
@@ -220,131 +216,9 @@ def chunks_of(kind: str, envelope: Envelope) -> Sequence[bytes]:
     return split(kind, envelope.payload)
 
 
-def prepare(
-    plan: Plan, body: bytes, now: float, seconds: float, chunks: Sequence[bytes] | None = None
-) -> tuple[Envelope, Item | None]:
-    """What to store of a new answer, if anything.
-
-    Args:
-        body: the whole answer, as one JSON object.
-        now: unix seconds.
-        seconds: how long upstream took.
-        chunks: the recorded events, if the answer was streamed.
-
-    Returns:
-        The answer as an opened entry, and the item to write or None. Why not is in `plan.reason`.
-    """
-    call = plan.call
-    header: dict[str, Any] = {"kind": call.kind, "model": call.model, "seconds": round(seconds, 6)}
-    payload = body if chunks is None else b"\n".join(chunks)
-    parsed: Any = None
-    try:
-        parsed = orjson.loads(body)
-        header["usage"] = usage_of(call.kind, parsed).as_dict()
-        why_not = policy.refusal(call.kind, parsed)
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        header["usage"] = Usage().as_dict()
-        why_not = f"the answer's format is not understood ({error!r})"
-    envelope = unstored(payload, now, is_stream=chunks is not None)
-    envelope.note(header)
-    if not plan.write or plan.digest is None:
-        return envelope, None
-    if why_not:
-        events.count("refused")
-        plan.reason = f"not stored: {why_not}"
-        return envelope, None
-    return envelope, entry(plan, plan.digest, payload, header, now, is_stream=chunks is not None)
-
-
-def entry(
-    plan: Plan,
-    digest: str,
-    payload: bytes,
-    header: dict[str, Any],
-    now: float,
-    *,
-    is_stream: bool = False,
-) -> Item | None:
-    """A sealed entry ready to be written, or None when its ttl is 0."""
-    store, controls = plan.store, plan.call.controls
-    assert store is not None
-    ttl = policy.ttl_for(controls, store.ttl)
-    if ttl == 0:
-        plan.reason = "not stored: ttl is 0"
-        return None
-    if controls.tags:
-        header["tags"] = controls.tags
-    for name in ("namespace", "scope"):
-        if plan.material and plan.material.get(name):
-            header[name] = plan.material[name]
-    kept = None if ttl is None else ttl + policy.stale_window(controls)
-    data = seal(
-        digest,
-        payload,
-        created=now,
-        expires=math.inf if ttl is None else now + ttl,
-        stale_until=math.inf if kept is None else now + kept,
-        is_stream=is_stream,
-        header=header,
-        sign=store.signed,
-        compress_min_bytes=store.compress_min_bytes,
-    )
-    return Item(digest, data, kept)
-
-
 def kwargs(plan: Plan) -> dict[str, Any]:
     """The call's arguments, as users' own key, read and write functions get them."""
     return {"model": plan.call.model, **plan.call.params}
-
-
-def foreign(plan: Plan, answer: object, now: float) -> Envelope | None:
-    """What a user's own `get_cache` returned, as an entry; None when it found nothing.
-
-    Raises:
-        InvalidRequest: it returned something that is not an answer.
-    """
-    if answer is None:
-        return None
-    if isinstance(answer, str):
-        answer = answer.encode()
-    if not isinstance(answer, bytes):
-        raw = getattr(answer, "raw", None)
-        try:
-            answer = raw if isinstance(raw, bytes) else orjson.dumps(answer, default=dict)
-        except TypeError as error:
-            raise InvalidRequest(
-                "get_cache must return a response, a dict, JSON text or None, "
-                f"not {type(answer).__name__}."
-            ) from error
-    unstored = Plan(plan.call, plan.store, plan.route, started=plan.started)
-    return prepare(unstored, answer, now, 0.0)[0]
-
-
-def prepare_stream(
-    plan: Plan, chunks: Sequence[bytes], now: float, seconds: float
-) -> tuple[Envelope, Item | None]:
-    """As `prepare`, for a stream that has been read to its clean end."""
-    try:
-        body = assemble(plan.call.kind, chunks)
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        events.warn_once("refused", "A stream is not stored: %r", error)
-        plan.reason = "not stored: the stream's format is not understood"
-        return unstored(b"\n".join(chunks), now, is_stream=True), None
-    return prepare(plan, body, now, seconds, chunks)
-
-
-def finish_stream(plan: Plan, info: CacheInfo, envelope: Envelope) -> None:
-    """Note in a live stream's CacheInfo what is known only at its end."""
-    info.source = envelope
-    info.reason = plan.reason
-    info.latency = perf_counter() - plan.started
-
-
-def unstored(payload: bytes, now: float, *, is_stream: bool = False) -> Envelope:
-    """An answer that is passed on without ever having been an entry."""
-    envelope = Envelope(now, math.inf, math.inf, is_stream, b"", payload)
-    envelope.note({})
-    return envelope
 
 
 def rescue(plan: Plan, error: UpstreamError) -> Envelope | None:

@@ -1,4 +1,4 @@
-"""Server-sent events: a parser that is fed bytes, and the encoder for replays. No I/O.
+"""Server-sent events: a parser that is fed bytes. No I/O.
 
 After the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream".
 """
@@ -87,10 +87,3 @@ class Parser:
         data, kind = self._data, self._type
         self._data, self._size, self._type = [], 0, ""
         return Event(b"\n".join(data), kind) if data else None
-
-
-def encode(data: bytes, type: str = "") -> bytes:
-    """One event in the wire format; data of several lines is spread over as many fields."""
-    head = f"event: {type}\n".encode() if type else b""
-    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    return head + b"".join(b"data: %s\n" % line for line in lines) + b"\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcache.sse import Event, Parser, SSEError, encode
+from llmcache.sse import Event, Parser, SSEError
 
 LINE = st.sampled_from(
     [
@@ -99,9 +99,3 @@ def test_a_line_or_an_event_over_the_limit_is_refused() -> None:
             many.feed(b"data: xxxxxx\n")
     modest = Parser(limit=100)
     assert sum(len(modest.feed(b"data: xxxxxx\n\n")) for _ in range(50)) == 50
-
-
-@given(st.binary(max_size=60), st.sampled_from(["", "response.created"]))
-def test_what_is_encoded_reads_back(data: bytes, kind: str) -> None:
-    plain = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    assert read(encode(data, kind)) == [Event(plain, kind)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
 from llmcache import conf
 from llmcache.backends.base import BaseBackend
@@ -20,19 +18,8 @@ def build(settings: conf.BackendSettings) -> BaseBackend:
     Raises:
         ImproperlyConfigured: the class cannot be imported or refuses its settings.
     """
-    name = f"LLMCACHE[{settings.alias!r}]"
-    try:
-        backend_class = import_string(settings.backend)
-    except ImportError as error:
-        raise ImproperlyConfigured(
-            f"{name}['BACKEND'] is {settings.backend!r}, which cannot be imported: {error}"
-        ) from error
-    if not (isinstance(backend_class, type) and issubclass(backend_class, BaseBackend)):
-        raise ImproperlyConfigured(
-            f"{name}['BACKEND'] is {settings.backend!r}, which is not a subclass of "
-            "llmcache.backends.base.BaseBackend."
-        )
-    return backend_class(settings)
+    name = f"LLMCACHE[{settings.alias!r}]['BACKEND']"
+    return conf.class_at(name, settings.backend, BaseBackend)(settings)
 
 
 class BackendHandler:

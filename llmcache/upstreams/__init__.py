@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
 from llmcache import conf
 from llmcache.upstreams.base import BaseUpstream
@@ -27,19 +25,8 @@ def build(settings: conf.ProviderSettings) -> BaseUpstream:
     Raises:
         ImproperlyConfigured: the class cannot be imported or refuses its settings.
     """
-    name = f"LLMCACHE_PROVIDERS[{settings.name!r}]"
-    try:
-        upstream_class = import_string(settings.backend)
-    except ImportError as error:
-        raise ImproperlyConfigured(
-            f"{name}['BACKEND'] is {settings.backend!r}, which cannot be imported: {error}"
-        ) from error
-    if not (isinstance(upstream_class, type) and issubclass(upstream_class, BaseUpstream)):
-        raise ImproperlyConfigured(
-            f"{name}['BACKEND'] is {settings.backend!r}, which is not a subclass of "
-            "llmcache.upstreams.base.BaseUpstream."
-        )
-    return upstream_class(settings)
+    name = f"LLMCACHE_PROVIDERS[{settings.name!r}]['BACKEND']"
+    return conf.class_at(name, settings.backend, BaseUpstream)(settings)
 
 
 class UpstreamHandler:

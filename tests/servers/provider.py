@@ -222,3 +222,9 @@ def provider() -> Iterator[Provider]:
     """A scripted provider of the test's own."""
     with running() as made:
         yield made
+
+
+def encode(data: bytes, type: str = "") -> bytes:
+    """One event as it travels; data of several lines is spread over as many fields."""
+    head = f"event: {type}\n".encode() if type else b""
+    return head + b"".join(b"data: %s\n" % line for line in data.splitlines()) + b"\n"

@@ -27,13 +27,12 @@ from llmcache.exceptions import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from llmcache.sse import encode
 from llmcache.streams import assemble
 from llmcache.upstreams.base import UpstreamRequest
 from llmcache.upstreams.fake import FakeUpstream
 from llmcache.upstreams.litellm import LiteLLMUpstream
 from tests.servers.ports import free_port
-from tests.servers.provider import Provider, answer, delta, events, hang, refusal, stream
+from tests.servers.provider import Provider, answer, delta, encode, events, hang, refusal, stream
 from tests.upstreams.drivers import AsyncDriver, SyncDriver
 
 Driver = SyncDriver | AsyncDriver

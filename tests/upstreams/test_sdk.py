@@ -9,10 +9,9 @@ import orjson
 import pytest
 
 from llmcache.conf import ProviderSettings
-from llmcache.sse import encode
 from llmcache.upstreams.base import UpstreamRequest
 from llmcache.upstreams.fake import FakeUpstream
-from tests.servers.provider import Provider, stream
+from tests.servers.provider import Provider, encode, stream
 
 MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 TOOL: Any = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
