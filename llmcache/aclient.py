@@ -42,7 +42,7 @@ async def run(call: Call, store: Store | None) -> Response | AsyncStream:
     if plan.read:
         found = await _lookup(plan)
         if found is not None:
-            if found[1] == STALE:
+            if found[1] == STALE and plan.write:
                 _refresh(plan)
             return await _answer(plan, *found)
     if call.controls.only_if_cached:

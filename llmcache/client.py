@@ -47,7 +47,7 @@ def run(call: Call, store: Store | None) -> Response | Stream:
     if plan.read:
         found = _lookup(plan)
         if found is not None:
-            if found[1] == STALE:
+            if found[1] == STALE and plan.write:
                 _refresh(plan)
             return _answer(plan, *found)
     if call.controls.only_if_cached:
