@@ -336,6 +336,24 @@ def test_both_a_location_and_a_host_is_a_contradiction() -> None:
         direct("redis://127.0.0.1:1", options={"host": "elsewhere"})
 
 
+@pytest.mark.parametrize("prefix", ["t[1]", "t?", "t\\\\", "t^", "t-ü", "t*"])
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_signs_that_are_patterns_to_redis_are_plain_signs_in_a_prefix(
+    prefix: str, asynchronous: bool, redis_server: RedisServer
+) -> None:
+    place = unique()
+    odd, plain = (
+        RedisBackend(BackendSettings(alias="r", location=redis_server.url, key_prefix=place + each))
+        for each in (prefix, "t1")
+    )
+    odd.set(A, b"odd", 60)
+    plain.set(A, b"plain", 60)
+    assert list(odd.iterate()) == [A]
+    assert (asyncio.run(odd.aclear()) if asynchronous else odd.clear()) == 1
+    assert plain.get(A) == b"plain"
+    assert plain.clear() == 1
+
+
 def test_a_fork_in_the_middle_of_use_mixes_up_no_answers(redis_server: RedisServer) -> None:
     store = direct(redis_server.url)
     store.set(A, b"a", 60)
