@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -17,7 +18,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-_SYNC_ONLY = ("parser_class", "connection_class", "retry", "credential_provider")
+_SYNC_ONLY = ("parser_class", "connection_class", "retry")
+_OWN_POOLS = (redis.ConnectionPool, redis.BlockingConnectionPool)
 
 
 class Connections:
@@ -29,6 +31,9 @@ class Connections:
         timeout: seconds that connecting or one exchange may take, where `options` don't say.
         options: what redis-py's `ConnectionPool.from_url` takes.
         pool_class: a subclass of `redis.ConnectionPool`.
+
+    Raises:
+        ValueError, TypeError: a URL or an option that redis-py doesn't take.
     """
 
     def __init__(
@@ -48,12 +53,10 @@ class Connections:
             **options,
             "decode_responses": False,
         }
-        self.bound: float | None = self._options["socket_timeout"]
         sync_options = {"retry": Retry(NoBackoff(), 0), **self._options}
-        self._clients = [
-            redis.Redis(connection_pool=pool_class.from_url(url, **sync_options))
-            for url in self._urls
-        ]
+        pools = [_pool(pool_class, url, sync_options) for url in self._urls]
+        self.bound: float | None = pools[0].connection_kwargs["socket_timeout"]
+        self._clients = [redis.Redis(connection_pool=pool) for pool in pools]
         self.primary = self._clients[0]
         self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
 
@@ -87,7 +90,7 @@ class Connections:
         )
         clients = [
             redis.asyncio.Redis.from_pool(
-                pool_class.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
+                _from_url(pool_class, url, {"retry": AsyncRetry(NoBackoff(), 0), **options})
             )
             for url in self._urls
         ]
@@ -130,3 +133,26 @@ class _LoopClients:
     def __init__(self, clients: list[redis.asyncio.Redis], keeper: Any) -> None:
         self.clients = clients
         self.keeper = keeper
+
+
+def _from_url(pool_class: Any, url: str, options: Mapping[str, Any]) -> Any:
+    pool = pool_class.from_url(url, **options)
+    pool.connection_kwargs["decode_responses"] = False  # whatever the URL says
+    return pool
+
+
+def _pool(pool_class: type[Any], url: str, options: Mapping[str, Any]) -> Any:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        # The error would quote what it took for the port: with a "/" in it, a password's beginning.
+        raise ValueError(
+            "a URL's port is no number; in a password, / is written %2F and @ is written %40"
+        ) from None
+    pool = _from_url(pool_class, url, options)
+    if pool_class in _OWN_POOLS:
+        try:
+            pool.connection_class(**pool.connection_kwargs)  # connects later, but refuses now
+        except redis.RedisError as error:
+            raise ValueError(str(error)) from error
+    return pool
