@@ -97,7 +97,8 @@ PLACES = {
         pytest.param(name, marks=DATABASE if name == "database" else ()) for name in sorted(PLACES)
     ]
 )
-def place(request: pytest.FixtureRequest) -> Planted:
+def place(request: pytest.FixtureRequest, settings: Any) -> Planted:
+    settings.LLMCACHE_CONFIG = {"BACKEND_TIMEOUT": 5.0}
     planted = PLACES[request.param](request)
     planted.store.set(A, b"ours", 60)
     planted.store.set(B, b"ours too", 60)

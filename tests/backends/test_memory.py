@@ -1,7 +1,8 @@
-"""What only the in-process stores must do: keep to their bounds, and read without waiting."""
+"""What only the store in memory does: its bounds, whom it evicts, reads beside writers."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -11,79 +12,137 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from llmcache.backends.django import DjangoCacheBackend
 from llmcache.backends.memory import MemoryBackend
 from llmcache.conf import BackendSettings
 
 
-def digest(name: object) -> str:
-    return sha256(str(name).encode()).hexdigest()
+def name(number: int) -> str:
+    return sha256(str(number).encode()).hexdigest()
 
 
 def memory(**options: Any) -> MemoryBackend:
-    return MemoryBackend(BackendSettings(alias="m", options=options))
+    return MemoryBackend(BackendSettings(alias="memory", options=options))
 
 
-def test_no_more_entries_than_allowed_and_those_read_stay() -> None:
+def test_the_bytes_are_kept_as_they_are_and_not_copied() -> None:
+    store, data = memory(), os.urandom(1000)
+    store.set(name(1), data, 60)
+    assert store.get(name(1)) is data
+
+
+def test_no_more_entries_than_max_entries_are_kept() -> None:
     store = memory(max_entries=10)
-    for number in range(10):
-        store.set(digest(number), b"x", 60)
-    for _ in range(30):
-        assert store.get(digest(3)) == b"x"
-        store.set(digest(time.monotonic_ns()), b"x", 60)
-        assert store.size[0] == 10
-    assert store.get(digest(4)) is None
+    for number in range(25):
+        store.set(name(number), b"x", 60)
+    assert store.size == (10, 10)
+    assert store.get(name(24)) == b"x"
 
 
-def test_no_more_bytes_than_allowed() -> None:
+def test_no_more_bytes_than_max_bytes_are_kept() -> None:
     store = memory(max_bytes=1000)
-    for number in range(100):
-        store.set(digest(number), b"x" * 90, None)
+    for number in range(25):
+        store.set(name(number), bytes(100 + number), 60)
         assert store.size[1] <= 1000
-    assert store.size == (11, 990)
-    store.set(digest("large"), b"x" * 1000, 60)
+    assert store.get(name(24)) == bytes(124)
+    store.set(name(24), bytes(1000), 60)
     assert store.size == (1, 1000)
 
 
-def test_what_alone_is_too_large_is_not_stored_and_replaces_nothing_by_half() -> None:
+def test_what_alone_exceeds_max_bytes_is_not_stored_and_hides_no_older_entry() -> None:
     store = memory(max_bytes=100)
-    store.set(digest(1), b"small", 60)
-    store.set(digest(2), b"small", 60)
-    store.set(digest(1), b"x" * 101, 60)
-    assert store.get(digest(1)) is None
-    assert store.get(digest(2)) == b"small"
+    store.set(name(1), b"old", 60)
+    store.set(name(2), b"kept", 60)
+    store.set(name(1), bytes(101), 60)
+    assert store.get_many([name(1), name(2)]) == {name(2): b"kept"}
+    assert store.size == (1, 4)
 
 
-def test_the_count_of_bytes_survives_every_kind_of_change() -> None:
-    store = memory(max_entries=50)
-    for number in range(500):
-        store.set(digest(number % 70), b"x" * (number % 13), 0.001 if number % 7 == 0 else 60)
-        if number % 3 == 0:
-            store.delete(digest(number % 40))
-        if number % 11 == 0:
-            store.sweep()
-            store.get(digest(number % 70))
-    live = list(store._entries)
-    assert store.size == (len(live), sum(len(store._entries[name].data) for name in live))
-    assert len(store._queue) <= 2 * len(live) + 65
-    store.clear()
+def test_an_entry_that_is_read_outlives_those_that_are_not() -> None:
+    store = memory(max_entries=10)
+    for number in range(200):
+        store.set(name(number), b"x", 60)
+        assert store.get(name(0)) == b"x"
+    assert store.get(name(1)) is None
+
+
+def test_an_entry_that_has_ended_is_not_spared_because_it_was_read() -> None:
+    store = memory(max_entries=3)
+    store.set(name(0), b"x", 0.05)
+    assert store.get(name(0)) == b"x"
+    time.sleep(0.06)
+    for number in (1, 2, 3):
+        store.set(name(number), b"x", 60)
+    assert [store.get(name(number)) for number in (1, 2, 3)] == [b"x"] * 3
+
+
+def test_entries_that_were_replaced_or_deleted_leave_nothing_behind() -> None:
+    store = memory()
+    for number in range(5000):
+        store.set(name(number % 3), bytes(number), 60)
+        store.set(name(3), b"x", 60)
+        store.delete(name(3))
+    assert store.size == (3, 4999 + 4998 + 4997)
+    assert len(store._queue) < 100
+    assert store.clear() == 3
     assert store.size == (0, 0)
 
 
-def test_readers_do_not_wait_for_a_writer() -> None:
+def test_the_count_of_bytes_stays_right_under_threads() -> None:
+    store = memory(max_entries=50, max_bytes=20_000)
+
+    def work(thread: int) -> None:
+        for number in range(500):
+            key = name((number * 7 + thread) % 80)
+            store.set(key, bytes(number), 0.001 if number % 5 == 0 else 60)
+            store.get(key)
+            if number % 3 == 0:
+                store.delete(key)
+            if number % 50 == 0:
+                store.sweep()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries, used = store.size
+    assert used == sum(len(entry.data) for entry in store._entries.values())
+    assert entries <= 50
+    assert used <= 20_000
+
+
+def test_a_read_does_not_wait_for_a_writer() -> None:
     store = memory()
-    store.set(digest(1), b"x", 60)
-    with store._lock, ThreadPoolExecutor(1) as pool:
-        assert pool.submit(store.get, digest(1)).result(timeout=10) == b"x"
+    store.set(name(1), b"x", 60)
+    with store._lock:
+        assert store.get(name(1)) == b"x"
+        assert store.get(name(2)) is None
+
+
+def test_a_fork_while_another_thread_writes_does_not_stop_the_child() -> None:
+    store = memory()
+    store.set(name(1), b"x", 60)
+    with store._lock:
+        child = os.fork()
+        if child == 0:
+            store.set(name(2), b"y", 60)
+            os._exit(0 if store.get_many([name(1), name(2)]).keys() == {name(1), name(2)} else 1)
+    end = time.monotonic() + 30
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.01)
+    if ended == (0, 0):
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)
+    assert store.get(name(2)) is None
 
 
 def test_an_entry_that_is_being_replaced_is_never_missed() -> None:
     store = memory(max_entries=2)
-    store.set(digest(1), b"0", 60)
+    store.set(name(1), b"0", 60)
     stop = threading.Event()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
@@ -92,13 +151,13 @@ def test_an_entry_that_is_being_replaced_is_never_missed() -> None:
         number = 0
         while not stop.is_set():
             number += 1
-            store.set(digest(1), str(number).encode(), 60)
+            store.set(name(1), str(number).encode(), 60)
 
     try:
         with ThreadPoolExecutor(2) as pool:
             writing = pool.submit(write)
             try:
-                assert all(store.get(digest(1)) is not None for _ in range(20_000))
+                assert all(store.get(name(1)) is not None for _ in range(20_000))
             finally:
                 stop.set()
             writing.result()
@@ -116,71 +175,32 @@ def test_an_entry_costs_little_more_than_in_a_dict() -> None:
         return used
 
     def plain() -> Any:
-        return {digest(number): bytes(1000) for number in range(5000)}
+        return {name(number): bytes(1000) for number in range(5000)}
 
     def ours() -> Any:
         store = memory()
         for number in range(5000):
-            store.set(digest(number), bytes(1000), 60)
+            store.set(name(number), bytes(1000), 60)
         return store
 
     assert cost(ours) <= 1.1 * cost(plain)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "says"),
     [
-        ({"max_entry": 5}, "Did you mean 'max_entries'"),
-        ({"max_entries": 0}, "integer above 0"),
-        ({"max_entries": 2.5}, "integer above 0"),
-        ({"max_bytes": True}, "integer above 0"),
+        ({"max_entires": 5}, "Did you mean 'max_entries'.*Known: max_bytes, max_entries"),
+        ({"max_entries": 0}, "max_entries.*an integer above 0"),
+        ({"max_bytes": 1.5}, "max_bytes.*an integer above 0"),
+        ({"max_bytes": True}, "max_bytes.*an integer above 0"),
     ],
-    ids=str,
 )
-def test_wrong_options_are_errors(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=words):
+def test_a_wrong_setting_is_refused_with_its_remedy(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
         memory(**options)
 
 
-def locmem(**options: Any) -> Any:
-    backend = "django.core.cache.backends.locmem.LocMemCache"
-    entry = {"BACKEND": backend, "LOCATION": "test_memory", "OPTIONS": options}
-    return override_settings(CACHES={"default": entry})
-
-
-def test_locmem_keeps_to_max_entries_and_leaves_other_keys_readable() -> None:
-    with locmem(MAX_ENTRIES=20):
-        caches["default"].clear()
-        caches["default"].set("theirs", {"a": 1}, 60)
-        store = DjangoCacheBackend(BackendSettings(alias="m"))
-        for number in range(100):
-            store.set(digest(number), b"x", 60)
-            assert caches["default"].get("theirs") == {"a": 1}
-            assert len(caches["default"]._cache) <= 20  # type: ignore[attr-defined]
-        assert store.clear() > 0
-        assert caches["default"].get("theirs") == {"a": 1}
-
-
-def test_locmem_forgets_the_unread_first() -> None:
-    with locmem(MAX_ENTRIES=20):
-        caches["default"].clear()
-        store = DjangoCacheBackend(BackendSettings(alias="m"))
-        store.set(digest("read"), b"x", 60)
-        for number in range(100):
-            store.set(digest(number), b"x", 60)
-            assert store.get(digest("read")) == b"x"
-
-
-def test_reading_locmem_does_not_wait_for_a_writer() -> None:
-    with locmem():
-        store = DjangoCacheBackend(BackendSettings(alias="m"))
-        store.set(digest(1), b"x", 60)
-        with caches["default"]._lock, ThreadPoolExecutor(1) as pool:  # type: ignore[attr-defined]
-            assert pool.submit(store.get, digest(1)).result(timeout=10) == b"x"
-
-
-def test_a_store_in_one_process_is_warned_of_unless_in_development() -> None:
-    with override_settings(DEBUG=False):
-        assert [message.id for message in memory().check()] == ["llmcache.W101"]
+def test_outside_development_a_store_in_one_process_is_warned_about() -> None:
+    assert [message.id for message in memory().check()] == ["llmcache.W101"]
     with override_settings(DEBUG=True):
         assert memory().check() == []

@@ -83,3 +83,15 @@ def redis_server() -> Iterator[RedisServer]:
             yield server
     except Missing as error:
         missing("Redis", error)
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis of one test's own, which it may hang or stop."""
+    from tests.conftest import missing
+
+    try:
+        with own_server() as server:
+            yield server
+    except Missing as error:
+        missing("Redis", error)
