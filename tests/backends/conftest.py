@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from llmcache.backends.base import BaseBackend
+from tests.backends.spied import Three
 from tests.backends.stores import FACTORIES, Make
 
 ASYNC = {
@@ -79,3 +80,9 @@ def door(request: pytest.FixtureRequest) -> Iterator[Any]:
 def store(make: Make, door: Any) -> Any:
     """One store, behind its sync or its async door."""
     return door(make())
+
+
+@pytest.fixture
+def three(door: Any) -> Three:
+    """Three layers, used through one door."""
+    return Three(door)

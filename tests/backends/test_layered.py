@@ -1,127 +1,26 @@
-"""What only a layered store does: which layer answers, copies upwards, layers that fail, races."""
+"""What only a layered store does: which layer answers, copies upwards, layers that fail."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-import llmcache
-from llmcache.backends import build, stores
-from llmcache.backends.base import BaseBackend, Item
-from llmcache.backends.disk import DiskBackend
+from llmcache.backends.base import Item
 from llmcache.backends.layered import LayeredBackend
 from llmcache.backends.memory import MemoryBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.conf import BackendSettings
 from llmcache.envelope import seal
 from llmcache.exceptions import UnsupportedOperation
+from tests.backends.spied import A, B, C, Three, disk, sealed
 from tests.servers.redis import own_server
-
-A, B, C = (sha256(name).hexdigest() for name in (b"a", b"b", b"c"))
-LAYERED = "llmcache.backends.layered.LayeredBackend"
-MEMORY = "llmcache.backends.memory.MemoryBackend"
-DISK = "llmcache.backends.disk.DiskBackend"
-
-
-def sealed(digest: str, payload: bytes = b"answer", ttl: float = 60) -> bytes:
-    now = time.time()
-    return seal(digest, payload, created=now, expires=now + ttl)
-
-
-class Spied(MemoryBackend):
-    """A store in memory that tells what is done to it, calls hooks on the way, fails if told to,
-    and counts as shared by processes.
-    """
-
-    process_local = False
-
-    def __init__(self, alias: str, log: list[tuple[str, str]]) -> None:
-        super().__init__(BackendSettings(alias=alias))
-        self.log = log
-        self.failing = False
-        self.asked: list[list[str]] = []
-        self.hooks: dict[str, Callable[[], None]] = {}
-
-    def _note(self, what: str) -> None:
-        self.log.append((self.alias, what))
-        if self.failing:
-            raise ConnectionError("down")
-
-    def _then(self, what: str) -> None:
-        hook = self.hooks.pop(what, None)
-        if hook is not None:
-            hook()
-
-    def get(self, digest: str) -> bytes | None:
-        self._note("get")
-        data = super().get(digest)
-        self._then("get")
-        return data
-
-    def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
-        self.asked.append(list(digests))
-        self._note("get_many")
-        found = {name: data for name in self.asked[-1] if (data := super(Spied, self).get(name))}
-        self._then("get")
-        return found
-
-    def set_many(self, items: Iterable[Item]) -> None:
-        self._note("set")
-        super().set_many(items)
-        self._then("set")
-
-    def delete_many(self, digests: Iterable[str]) -> int:
-        self._note("delete")
-        return super().delete_many(digests)
-
-    def touch(self, digest: str, ttl: float | None) -> bool:
-        self._note("touch")
-        return super().touch(digest, ttl)
-
-    def clear(self) -> int:
-        self._note("clear")
-        return super().clear()
-
-
-class Three:
-    """Three spied layers under one layered store."""
-
-    def __init__(self, door: Any) -> None:
-        self.log: list[tuple[str, str]] = []
-        self.layers = tuple(Spied(alias, self.log) for alias in ("top", "middle", "bottom"))
-        self.top, self.middle, self.bottom = self.layers
-        self.backend = LayeredBackend.over(self.layers)
-        self.store = door(self.backend)
-
-    def fail(self, *layers: Spied) -> None:
-        for layer in layers:
-            layer.failing = True
-
-    def has(self, digest: str) -> list[bool]:
-        """Which layers have an entry, from the top."""
-        return [MemoryBackend.get(layer, digest) is not None for layer in self.layers]
-
-
-@pytest.fixture
-def three(door: Any) -> Three:
-    return Three(door)
-
-
-def disk(place: Path, alias: str = "disk") -> DiskBackend:
-    return DiskBackend(BackendSettings(alias=alias, location=str(place)))
-
 
 # --- which layer answers, and copies ---
 
@@ -363,173 +262,3 @@ def test_a_redis_on_top_that_is_down_costs_little(door: Any, tmp_path: Path, how
         assert [store.get_with_layer(A) for _ in range(50)] == [(data, "disk")] * 50
         assert time.monotonic() - began < 10
         store.close()
-
-
-# --- races ---
-
-
-def test_a_delete_during_a_read_leaves_no_copy_of_what_it_removed(three: Three) -> None:
-    three.bottom.set(A, sealed(A), 60)
-    three.bottom.hooks["get"] = lambda: three.backend.delete_many([A]) and None
-    assert three.store.get(A) is not None  # it was there when it was read
-    assert three.has(A) == [False] * 3
-    three.bottom.set(A, sealed(A), 60)
-    three.bottom.hooks["get"] = lambda: three.backend.clear() and None
-    assert three.store.get_many([A])
-    assert three.has(A) == [False] * 3
-
-
-def test_a_delete_while_a_copy_is_made_removes_the_copy_too(three: Three) -> None:
-    three.bottom.set(A, sealed(A), 60)
-
-    def delete_before_the_copy_lands() -> None:
-        copy = MemoryBackend.get(three.top, A)
-        three.backend.delete_many([A])
-        assert copy is not None
-        MemoryBackend.set(three.top, A, copy, 60)
-
-    three.top.hooks["set"] = delete_before_the_copy_lands
-    assert three.store.get(A) is not None
-    assert three.has(A)[0] is False
-
-
-def test_a_read_that_began_before_a_write_does_not_put_the_old_answer_back(three: Three) -> None:
-    new = sealed(A, b"new")
-    three.bottom.set(A, sealed(A, b"old"), 60)
-    three.bottom.hooks["get"] = lambda: three.backend.set(A, new, 60)
-    three.store.get(A)
-    assert MemoryBackend.get(three.top, A) in (new, None)
-    assert three.store.get(A) == new
-
-
-def test_readers_and_deleters_at_once_never_resurrect_an_entry(tmp_path: Path) -> None:
-    upper = MemoryBackend(BackendSettings(alias="m"))
-    backend = LayeredBackend.over([upper, disk(tmp_path)], local_ttl=None)
-    stop = threading.Event()
-
-    def read() -> None:
-        while not stop.is_set():
-            backend.get(A)
-
-    readers = [threading.Thread(target=read) for _ in range(4)]
-    for reader in readers:
-        reader.start()
-    try:
-        for _ in range(40):
-            backend.layers[-1].set(A, sealed(A), 60)
-            backend.get(A)
-            backend.delete(A)
-            time.sleep(0.002)  # lets a reader that read before the delete finish
-            end = time.monotonic() + 5
-            while backend.get(A) is not None:
-                assert time.monotonic() < end
-        stop.set()
-        for reader in readers:
-            reader.join()
-        assert backend.get(A) is None
-    finally:
-        stop.set()
-
-
-def test_the_async_methods_do_not_block_the_event_loop(tmp_path: Path) -> None:
-    class Slow(DiskBackend):
-        def get(self, digest: str) -> bytes | None:
-            time.sleep(0.2)
-            return super().get(digest)
-
-    lower = Slow(BackendSettings(alias="slow", location=str(tmp_path)))
-    backend = LayeredBackend.over([MemoryBackend(BackendSettings(alias="m")), lower])
-
-    async def main() -> int:
-        ticks, reading = 0, asyncio.ensure_future(backend.aget(A))
-        while not reading.done():
-            ticks += 1
-            await asyncio.sleep(0.005)
-        return ticks
-
-    assert asyncio.run(main()) > 3
-
-
-# --- settings ---
-
-
-def settings(tmp_path: Path, **options: Any) -> dict[str, Any]:
-    return {
-        "fast": {"BACKEND": MEMORY},
-        "slow": {"BACKEND": DISK, "LOCATION": str(tmp_path)},
-        "tiered": {"BACKEND": LAYERED, "OPTIONS": {"layers": ["fast", "slow"], **options}},
-    }
-
-
-def test_the_layers_are_the_stores_of_their_aliases(tmp_path: Path) -> None:
-    with override_settings(LLMCACHE=settings(tmp_path)):
-        tiered = stores["tiered"]
-        assert isinstance(tiered, LayeredBackend)
-        assert tiered.layers == (stores["fast"], stores["slow"])
-        tiered.set(A, b"1", 60)
-        assert stores["slow"].get(A) == b"1"
-
-
-def test_an_answer_names_the_layer_that_it_came_from(tmp_path: Path) -> None:
-    ask: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
-    with override_settings(LLMCACHE=settings(tmp_path)):
-        first = llmcache.completion(**ask, using="tiered")
-        assert llmcache.completion(**ask, using="tiered").cache.layer == "fast"
-        stores["fast"].delete(first.cache.key)
-        assert llmcache.completion(**ask, using="tiered").cache.layer == "slow"
-        assert llmcache.completion(**ask, using="tiered").cache.layer == "fast"
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"layers": []}, "must be a list of aliases of LLMCACHE"),
-        ({"layers": "fast"}, "must be a list of aliases of LLMCACHE"),
-        ({"layers": ["fast", "slwo"]}, "Unknown alias of LLMCACHE 'slwo'. Did you mean 'slow'"),
-        ({"layers": ["fast", "fast"]}, "names an alias twice"),
-        ({"layers": ["fast", "tiered"]}, "in a circle: tiered -> tiered"),
-        ({"local_ttl": 0}, "local_ttl.*above 0, or None"),
-        ({"local_ttl": "5"}, "local_ttl.*above 0, or None"),
-        ({"ttl": 5}, "Unknown key.*Known: layers, local_ttl"),
-    ],
-)
-def test_a_wrong_setting_is_refused_with_its_remedy(
-    tmp_path: Path, options: dict[str, Any], says: str
-) -> None:
-    with (
-        override_settings(LLMCACHE=settings(tmp_path, **options)),
-        pytest.raises(ImproperlyConfigured, match=says),
-    ):
-        _ = stores["tiered"]
-
-
-def test_a_circle_over_several_aliases_is_an_error_and_no_endless_recursion() -> None:
-    def layered(*layers: str) -> dict[str, Any]:
-        return {"BACKEND": LAYERED, "OPTIONS": {"layers": list(layers)}}
-
-    aliases = {"a": layered("b"), "b": layered("m", "c"), "c": layered("a"), "m": {}}
-    with (
-        override_settings(LLMCACHE=aliases),
-        pytest.raises(ImproperlyConfigured, match="a -> b -> c -> a"),
-    ):
-        _ = stores["a"]
-
-
-def test_a_layered_store_may_be_a_layer(tmp_path: Path) -> None:
-    both = settings(tmp_path)
-    both["outer"] = {"BACKEND": LAYERED, "OPTIONS": {"layers": ["near", "tiered"]}}
-    both["near"] = {"BACKEND": MEMORY}
-    with override_settings(LLMCACHE=both):
-        stores["slow"].set(A, sealed(A), 60)
-        assert stores["outer"].get(A) is not None
-        assert [stores[alias].get(A) is not None for alias in ("near", "fast")] == [True, True]
-
-
-def test_a_key_prefix_that_would_do_nothing_is_warned_about(tmp_path: Path) -> None:
-    with override_settings(LLMCACHE=settings(tmp_path)):
-        described = BackendSettings(
-            alias="x", backend=LAYERED, key_prefix="p", options={"layers": ["fast"]}
-        )
-        backend: BaseBackend = build(described)
-        assert [message.id for message in backend.check()] == ["llmcache.W105"]
-        assert stores["tiered"].check() == []
