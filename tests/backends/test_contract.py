@@ -116,13 +116,13 @@ def test_delete_many_counts_what_was_there(store: Any) -> None:
 
 
 def test_a_ttl_is_honoured_and_never_early(store: Any) -> None:
+    begun = time.monotonic()  # a ttl counts from the call, however long the store takes to answer
     store.set(A, b"brief", TTL)
-    stored = time.monotonic()
     found = store.get(A)
-    if time.monotonic() - stored < TTL * 0.9:
+    if time.monotonic() - begun < TTL * 0.9:
         assert found == b"brief"
     assert gone(store, A, patience(store))
-    assert time.monotonic() - stored >= TTL * 0.9
+    assert time.monotonic() - begun >= TTL * 0.9
     assert store.get_many([A]) == {}
 
 
