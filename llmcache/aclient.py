@@ -124,9 +124,9 @@ async def _read(plan: Plan) -> Envelope | None:
 async def _read_custom(plan: Plan, store: Store) -> Envelope | None:
     try:
         if "async_get_cache" in store.custom:
-            answer = await store.custom["async_get_cache"](**engine.kwargs(plan))
+            answer = await store.custom["async_get_cache"](**engine.kwargs(plan.call))
         else:
-            answer = await asyncio.to_thread(store.custom["get_cache"], **engine.kwargs(plan))
+            answer = await asyncio.to_thread(store.custom["get_cache"], **engine.kwargs(plan.call))
         return answers.foreign(plan, answer, time())
     except Exception as error:
         engine.read_failed(plan, error)
@@ -205,9 +205,9 @@ async def _write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
     result = Response(engine.body_of(plan.call.kind, envelope), info)
     try:
         if async_add_cache is not None:
-            await async_add_cache(result, **engine.kwargs(plan))
+            await async_add_cache(result, **engine.kwargs(plan.call))
         elif add_cache is not None:
-            await asyncio.to_thread(add_cache, result, **engine.kwargs(plan))
+            await asyncio.to_thread(add_cache, result, **engine.kwargs(plan.call))
     except Exception as error:
         writer.write_failed(store, error, len(items))
 

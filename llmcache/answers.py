@@ -123,8 +123,8 @@ def foreign(plan: Plan, answer: object, now: float) -> Envelope | None:
                 "get_cache must return a response, a dict, JSON text or None, "
                 f"not {type(answer).__name__}."
             ) from error
-    unstored = Plan(plan.call, plan.store, plan.route, started=plan.started)
-    return prepare(unstored, answer, now, 0.0)[0]
+    not_ours_to_write = Plan(plan.call, plan.store, plan.route, started=plan.started)
+    return prepare(not_ours_to_write, answer, now, 0.0)[0]
 
 
 def unstored(payload: bytes, now: float, *, is_stream: bool = False) -> Envelope:

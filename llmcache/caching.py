@@ -18,6 +18,7 @@ from django.core.signals import setting_changed
 
 from llmcache import backends, conf, engine, keys
 from llmcache.backends.base import BaseBackend
+from llmcache.backends.batched import BatchedBackend
 from llmcache.calls import Call, build
 from llmcache.exceptions import InvalidRequest
 from llmcache.store import Store
@@ -111,8 +112,6 @@ class Cache(Store):
             )
         )
         if redis_flush_size is not None:
-            from llmcache.backends.batched import BatchedBackend
-
             backend = BatchedBackend(backend, flush_size=redis_flush_size)
         self._arguments = {**arguments, **options}
         super().__init__(

@@ -121,7 +121,7 @@ def _read(plan: Plan) -> Envelope | None:
 def _read_custom(plan: Plan, store: Store) -> Envelope | None:
     get_cache = store.custom.get("get_cache") or async_to_sync(store.custom["async_get_cache"])
     try:
-        return answers.foreign(plan, get_cache(**engine.kwargs(plan)), time())
+        return answers.foreign(plan, get_cache(**engine.kwargs(plan.call)), time())
     except Exception as error:
         engine.read_failed(plan, error)
         return None
@@ -167,7 +167,7 @@ def _share(
             envelope, items = ask()
             _write(plan, items, envelope)
             return envelope, plan.outcome
-    written: list[None] = []
+    handed_over = False  # whether whoever stores the answer ends the flight
     try:
         if plan.landings != _flights.landings:
             found = lookup()
@@ -176,7 +176,7 @@ def _share(
         envelope, items = ask()
         flight.set_result(envelope)
         if items:
-            written.append(None)
+            handed_over = True
             _write(plan, items, envelope, lambda: _flights.land(place))
         return envelope, plan.outcome
     except Exception as error:
@@ -184,7 +184,7 @@ def _share(
             flight.set_exception(error)
         raise
     finally:
-        if not written:
+        if not handed_over:
             _flights.land(place)
 
 
@@ -208,7 +208,7 @@ def _write(
     info = plan.info(plan.outcome, plan.reason, envelope)
     result = Response(engine.body_of(plan.call.kind, envelope), info)
     try:
-        add_cache(result, **engine.kwargs(plan))
+        add_cache(result, **engine.kwargs(plan.call))
     except Exception as error:
         writer.write_failed(store, error, len(items))
     finally:

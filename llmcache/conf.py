@@ -7,7 +7,7 @@ This module imports no model, no store and no provider library; it only turns `s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
@@ -109,16 +109,28 @@ def _mapping(value: object, name: str) -> Mapping[str, Any]:
     return value  # type: ignore[return-value]
 
 
-def _known(given: Mapping[str, Any], known: set[str], name: str) -> None:
-    for key in given:
-        if key not in known:
-            raise ImproperlyConfigured(str(InvalidRequest.unknown(f"key of {name}", key, known)))
+def refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Make sure that settings hold no name that nobody reads.
+
+    Args:
+        what: what kind of name it is, in the singular, as `InvalidRequest.unknown` takes it.
+
+    Raises:
+        ImproperlyConfigured: a name is not among the known ones, which are listed.
+    """
+    for name in given:
+        if name not in known:
+            raise ImproperlyConfigured(str(InvalidRequest.unknown(what, name, known)))
 
 
 def _read_backend(alias: str, raw: object) -> BackendSettings:
     name = f"LLMCACHE[{alias!r}]"
     given = _mapping(raw, name)
-    _known(given, {"BACKEND", "LOCATION", "TIMEOUT", "KEY_PREFIX", "VERSION", "OPTIONS"}, name)
+    refuse_unknown(
+        f"key of {name}",
+        given,
+        {"BACKEND", "LOCATION", "TIMEOUT", "KEY_PREFIX", "VERSION", "OPTIONS"},
+    )
     timeout = given.get("TIMEOUT", 86400)
     _require(
         timeout is None or (_is_number(timeout) and timeout >= 0),
@@ -160,7 +172,7 @@ def _read_providers() -> dict[str, ProviderSettings]:
     for provider, value in raw.items():
         name = f"LLMCACHE_PROVIDERS[{provider!r}]"
         given = _mapping(value, name)
-        _known(given, {"BACKEND", "OPTIONS"}, name)
+        refuse_unknown(f"key of {name}", given, {"BACKEND", "OPTIONS"})
         providers[provider] = ProviderSettings(
             name=provider,
             backend=given.get("BACKEND", DEFAULT_UPSTREAM),
@@ -173,7 +185,7 @@ def _read_providers() -> dict[str, ProviderSettings]:
 def _read_config() -> Config:
     raw = _mapping(getattr(settings, "LLMCACHE_CONFIG", {}), "LLMCACHE_CONFIG")
     known = {f.name.upper() for f in fields(Config)}
-    _known(raw, known, "LLMCACHE_CONFIG")
+    refuse_unknown("key of LLMCACHE_CONFIG", raw, known)
     values = {key.lower(): value for key, value in raw.items()}
     config = Config(**values)
 
@@ -207,7 +219,7 @@ def _read_config() -> Config:
     for model, price in _mapping(config.pricing or {}, "LLMCACHE_CONFIG['PRICING']").items():
         name = f"LLMCACHE_CONFIG['PRICING'][{model!r}]"
         given = _mapping(price, name)
-        _known(given, {"input", "output", "cached"}, name)
+        refuse_unknown(f"key of {name}", given, {"input", "output", "cached"})
         for part, rate in given.items():
             want = "a number that is not negative"
             _require(_is_number(rate) and rate >= 0, f"{name}[{part!r}]", rate, want)

@@ -1,4 +1,4 @@
-"""What to do with a call, as steps without I/O: plan, judge what was found, prepare what to store.
+"""What to do with a call, as steps without I/O: plan it, and judge what was found.
 
 The drivers (`client`, `aclient`) do the reading, calling and writing between the steps.
 """
@@ -140,7 +140,7 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
     )
     make_key = store.custom.get("get_cache_key")
     if make_key is not None:
-        result = keys.own_key(result, str(make_key(model=call.model, **call.params)))
+        result = keys.own_key(result, str(make_key(**kwargs(call))))
     if controls.bucket is not None:
         result["bucket"] = random.randrange(controls.bucket)  # noqa: S311
     return result
@@ -216,9 +216,9 @@ def chunks_of(kind: str, envelope: Envelope) -> Sequence[bytes]:
     return split(kind, envelope.payload)
 
 
-def kwargs(plan: Plan) -> dict[str, Any]:
+def kwargs(call: Call) -> dict[str, Any]:
     """The call's arguments, as users' own key, read and write functions get them."""
-    return {"model": plan.call.model, **plan.call.params}
+    return {"model": call.model, **call.params}
 
 
 def rescue(plan: Plan, error: UpstreamError) -> Envelope | None:

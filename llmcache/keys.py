@@ -148,16 +148,18 @@ def material(
 
 
 def _add_transport(result: dict[str, Any], transport: Mapping[str, Any]) -> None:
-    headers = {
-        name.lower(): _hidden(value)
-        for name, value in (transport.get("extra_headers") or {}).items()
-        if name.lower() not in SAFE_HEADERS
-    }
+    headers = asking_headers(transport.get("extra_headers") or {})
     if headers:
-        result["headers"] = headers
+        result["headers"] = {name: _hidden(value) for name, value in headers.items()}
     query = transport.get("extra_query")
     if query:
         result["query"] = {name: _hidden(value) for name, value in query.items()}
+
+
+def asking_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers that can change an answer, by their names in lower case."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return {name: value for name, value in lowered.items() if name not in SAFE_HEADERS}
 
 
 def _hidden(value: object) -> str:

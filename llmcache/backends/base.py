@@ -23,16 +23,17 @@ T = TypeVar("T")
 
 # One pool for all stores without an async client. Django's own async default runs every call on one
 # thread, one after the other; stores are thread-safe, so theirs need not queue.
-_threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="llmcache-store")
+_threads: ThreadPoolExecutor
 
 
-def _replace_threads() -> None:
+def _start_afresh() -> None:
     global _threads
     _threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="llmcache-store")
 
 
+_start_afresh()
 # Threads stay behind in the parent: a child that used its pool would wait for ever.
-os.register_at_fork(after_in_child=_replace_threads)
+os.register_at_fork(after_in_child=_start_afresh)
 
 
 async def run_in_thread(function: Callable[..., T], *args: Any) -> T:
@@ -67,8 +68,6 @@ class BaseBackend:
     """
     supports_iterate: bool = True
     supports_clear: bool = True
-    native_async: bool = False
-    """True when the async methods don't use a thread."""
 
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings

@@ -40,7 +40,6 @@ class BatchedBackend(BaseBackend):
         self.inner = inner
         self.process_local = inner.process_local
         self.exact_ttl = inner.exact_ttl
-        self.native_async = inner.native_async
         self.supports_iterate = inner.supports_iterate
         self.supports_clear = inner.supports_clear
         self._flush_size = flush_size

@@ -10,8 +10,6 @@ from llmcache.backends.base import BaseBackend, Item
 class DirectAsync(BaseBackend):
     """Put before BaseBackend in a class whose sync methods only touch this process's memory."""
 
-    native_async = True
-
     async def aget(self, digest: str) -> bytes | None:
         return self.get(digest)
 

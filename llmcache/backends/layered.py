@@ -16,9 +16,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
 from llmcache.backends import layers as parts
+from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.layers import Epochs, Layer, Walk
-from llmcache.exceptions import InvalidRequest, UnsupportedOperation
+from llmcache.exceptions import UnsupportedOperation
 
 DEFAULT_LOCAL_TTL: Final = 5.0
 
@@ -35,13 +36,8 @@ class LayeredBackend(BaseBackend):
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
-        for key in settings.options:
-            if key not in ("layers", "local_ttl"):
-                what = f"key of LLMCACHE[{self.alias!r}]['OPTIONS']"
-                raise ImproperlyConfigured(
-                    str(InvalidRequest.unknown(what, key, ("layers", "local_ttl")))
-                )
-        self._take(parts.named(settings), settings.options.get("local_ttl", DEFAULT_LOCAL_TTL))
+        given = options.read(settings, {"layers": (), "local_ttl": DEFAULT_LOCAL_TTL})
+        self._take(parts.named(settings), given["local_ttl"])
 
     @classmethod
     def over(
@@ -67,7 +63,6 @@ class LayeredBackend(BaseBackend):
             )
         self.process_local = all(store.process_local for store in stores)
         self.exact_ttl = all(store.exact_ttl for store in stores)
-        self.native_async = all(store.native_async for store in stores)
         self.supports_clear = all(store.supports_clear for store in stores)
         self.supports_iterate = stores[-1].supports_iterate
         self._layers = tuple(

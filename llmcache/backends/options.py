@@ -8,8 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.conf import BackendSettings
-from llmcache.exceptions import InvalidRequest
+from llmcache.conf import BackendSettings, refuse_unknown
 
 
 def read(settings: BackendSettings, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,10 +17,8 @@ def read(settings: BackendSettings, defaults: Mapping[str, Any]) -> dict[str, An
     Raises:
         ImproperlyConfigured: a name that is not among the defaults; those that are, are listed.
     """
-    for key in settings.options:
-        if key not in defaults:
-            what = f"key of LLMCACHE[{settings.alias!r}]['OPTIONS']"
-            raise ImproperlyConfigured(str(InvalidRequest.unknown(what, key, defaults)))
+    what = f"key of LLMCACHE[{settings.alias!r}]['OPTIONS']"
+    refuse_unknown(what, settings.options, defaults)
     return {**defaults, **settings.options}
 
 

@@ -32,7 +32,6 @@ def batches(keys: list[str]) -> Iterator[list[str]]:
 class RedisCommands(BaseBackend):
     """What the stores in Redis have in common; a subclass sets `connections`."""
 
-    native_async = True
     connections: Connections
 
     def keyspace(self) -> Keyspace:

@@ -23,10 +23,9 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.conf import ProviderSettings
-from llmcache.exceptions import InvalidRequest, ServerFailed, UpstreamError
+from llmcache.conf import ProviderSettings, refuse_unknown
+from llmcache.exceptions import ServerFailed, UpstreamError
 from llmcache.keys import file_digest, wire_default
 from llmcache.streams import split
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
@@ -61,10 +60,7 @@ class FakeUpstream(BaseUpstream):
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
         options = settings.options
-        for name in options:
-            if name not in _OPTIONS:
-                error = InvalidRequest.unknown("option of FakeUpstream", name, _OPTIONS)
-                raise ImproperlyConfigured(str(error))
+        refuse_unknown("option of FakeUpstream", options, _OPTIONS)
         self.responses: Mapping[str, str] | Callable[[UpstreamRequest], str] = options.get(
             "responses", {}
         )

@@ -15,10 +15,9 @@ import httpx
 import orjson
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.conf import ProviderSettings
+from llmcache.conf import ProviderSettings, refuse_unknown
 from llmcache.exceptions import (
     BadRequest,
-    InvalidRequest,
     StreamBroken,
     UpstreamError,
     UpstreamTimeout,
@@ -53,10 +52,8 @@ class LiteLLMUpstream(BaseUpstream):
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        for name in settings.options:
-            if name not in DEFAULTS:
-                what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
-                raise ImproperlyConfigured(str(InvalidRequest.unknown(what, name, DEFAULTS)))
+        what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
+        refuse_unknown(what, settings.options, DEFAULTS)
         if find_spec("litellm") is None:
             raise ImproperlyConfigured(
                 f"LLMCACHE_PROVIDERS[{settings.name!r}] needs the package litellm: "

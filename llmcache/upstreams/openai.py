@@ -13,16 +13,15 @@ from weakref import WeakSet
 import httpx
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.conf import ProviderSettings
+from llmcache.conf import ProviderSettings, refuse_unknown
 from llmcache.exceptions import (
     BadRequest,
-    InvalidRequest,
     StreamBroken,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from llmcache.keys import SAFE_HEADERS
+from llmcache.keys import asking_headers
 from llmcache.upstreams import retry, wire
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status, read_body
@@ -71,20 +70,14 @@ class OpenAICompatible(BaseUpstream):
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        for name in settings.options:
-            if name not in DEFAULTS:
-                what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
-                raise ImproperlyConfigured(str(InvalidRequest.unknown(what, name, DEFAULTS)))
+        what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
+        refuse_unknown(what, settings.options, DEFAULTS)
         self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
         _check_numbers(f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']", self._options)
         self._base_url = wire.normalised_url(self._options["base_url"])
         self._mark = wire.settings_mark(
             {
-                "headers": {
-                    name.lower(): value
-                    for name, value in self._options["default_headers"].items()
-                    if name.lower() not in SAFE_HEADERS
-                },
+                "headers": asking_headers(self._options["default_headers"]),
                 "query": self._options["default_query"],
                 "paths": self._options["paths"],
             }

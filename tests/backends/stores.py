@@ -51,11 +51,18 @@ def memory(request: pytest.FixtureRequest) -> Make:
     return make
 
 
-def layered_memory(request: pytest.FixtureRequest) -> Make:
-    def make(**changes: Any) -> BaseBackend:
-        return LayeredBackend.over([memory(request)(**changes), memory(request)(**changes)])
+def layered(*factories: Factory) -> Factory:
+    """Layers made by other factories, the fastest first."""
 
-    return make
+    def factory(request: pytest.FixtureRequest) -> Make:
+        layers = [factory(request) for factory in factories]
+
+        def make(**changes: Any) -> BaseBackend:
+            return LayeredBackend.over([make_layer(**changes) for make_layer in layers])
+
+        return make
+
+    return factory
 
 
 def redis(request: pytest.FixtureRequest) -> Make:
@@ -84,33 +91,6 @@ def s3(request: pytest.FixtureRequest) -> Make:
         changes["options"] = {**server.options, **changes.get("options", {})}
         location = f"s3://{server.bucket}/{place}"
         return S3Backend(BackendSettings(alias="s3", location=location, **changes))
-
-    return make
-
-
-def layered_s3(request: pytest.FixtureRequest) -> Make:
-    upper, lower = disk(request), s3(request)
-
-    def make(**changes: Any) -> BaseBackend:
-        return LayeredBackend.over([upper(**changes), lower(**changes)])
-
-    return make
-
-
-def layered_memory_redis(request: pytest.FixtureRequest) -> Make:
-    upper, lower = memory(request), redis(request)
-
-    def make(**changes: Any) -> BaseBackend:
-        return LayeredBackend.over([upper(**changes), lower(**changes)])
-
-    return make
-
-
-def layered_redis_files(request: pytest.FixtureRequest) -> Make:
-    upper, lower = redis(request), files(request)
-
-    def make(**changes: Any) -> BaseBackend:
-        return LayeredBackend.over([upper(**changes), lower(**changes)])
 
     return make
 
@@ -220,12 +200,12 @@ FACTORIES: dict[str, Factory] = {
     "django-redis": django_redis,
     "django-redis-package": django_redis_package,
     "files": files,
-    "layered-disk-s3": layered_s3,
-    "layered-memory-redis": layered_memory_redis,
-    "layered-redis-files": layered_redis_files,
+    "layered-disk-s3": layered(disk, s3),
+    "layered-memory-redis": layered(memory, redis),
+    "layered-redis-files": layered(redis, files),
     "locmem": locmem,
     "memory": memory,
-    "layered-memory": layered_memory,
+    "layered-memory": layered(memory, memory),
     "redis": redis,
     "s3": s3,
     "unknown-cache": unknown,

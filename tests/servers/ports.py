@@ -1,10 +1,14 @@
-"""Free loopback ports, and waiting until a server listens on one."""
+"""What every server of the tests needs: a free loopback port, and patience until it listens."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
 import time
+
+
+class Missing(Exception):
+    """The machine has not got what a server needs."""
 
 
 def free_port() -> int:

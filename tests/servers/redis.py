@@ -13,11 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.ports import free_port, wait_for
-
-
-class Missing(Exception):
-    """The machine has not got what the server needs."""
+from tests.servers.ports import Missing, free_port, wait_for
 
 
 @dataclass

@@ -15,17 +15,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers.ports import free_port
+from tests.servers.ports import Missing, free_port
 
 BUCKET = "llmcache"
 _PORTS = (
     *("s3.port", "s3.port.iceberg", "s3.port.lance", "master.port", "volume.port", "filer.port"),
     *("webdav.port", "admin.port"),
 )
-
-
-class Missing(Exception):
-    """The machine has not got what the server needs."""
 
 
 @dataclass
@@ -118,10 +114,7 @@ def s3_server() -> Iterator[S3Server]:
         yield S3Server(url, os.environ.get("LLMCACHE_TEST_S3_BUCKET", BUCKET))
         return
     try:
-        opened = own_server()
-        server = opened.__enter__()
+        with own_server() as server:
+            yield server
     except Missing as error:
         missing("S3", error)
-    else:
-        yield server
-        opened.__exit__(None, None, None)
