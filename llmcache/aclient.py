@@ -17,6 +17,7 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
 from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
+from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlights
 from llmcache.store import Store
@@ -46,6 +47,7 @@ async def run(call: Call, store: Store | None) -> Response | AsyncStream:
                 _refresh(plan)
             return await _answer(plan, *found)
     if call.controls.only_if_cached:
+        recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
         raise NotCached(plan.digest, plan.reason or "no entry")
     try:
         if call.stream:
@@ -59,11 +61,11 @@ async def run(call: Call, store: Store | None) -> Response | AsyncStream:
     except UpstreamError as error:
         rescued = engine.rescue(plan, error)
         if rescued is None:
-            await events.afailed(call, error, perf_counter() - plan.started)
+            await _failed(plan, error)
             raise
         return await _answer(plan, rescued, STALE, f"upstream failed: {error}")
     except Exception as error:
-        await events.afailed(call, error, perf_counter() - plan.started)
+        await _failed(plan, error)
         raise
     return await _answer(plan, *found)
 
@@ -73,7 +75,9 @@ async def _answer(
 ) -> Response | AsyncStream:
     """The caller's own copy of an answer."""
     call = plan.call
-    info = engine.served(plan, envelope, outcome, time(), reason)
+    now = time()
+    info = engine.served(plan, envelope, outcome, now, reason)
+    recorder.call(plan, info, now)
     if events.listening():
         await events.afinished(
             call, info, lambda: Response(engine.body_of(call.kind, envelope), info)
@@ -86,6 +90,11 @@ async def _answer(
 async def _replay(plan: Plan, envelope: Envelope) -> AsyncGenerator[bytes, None]:
     for chunk in engine.chunks_of(plan.call.kind, envelope):
         yield chunk
+
+
+async def _failed(plan: Plan, error: Exception) -> None:
+    recorder.failure(plan, error)
+    await events.afailed(plan.call, error, perf_counter() - plan.started)
 
 
 # --- reading ---
@@ -199,7 +208,7 @@ async def _write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
     add_cache = store.custom.get("add_cache")
     async_add_cache = store.custom.get("async_add_cache")
     if add_cache is None and async_add_cache is None:
-        await writer.awrite(store, items)
+        await writer.awrite(store, items, plan.records)
         return
     info = plan.info(plan.outcome, plan.reason, envelope)
     result = Response(engine.body_of(plan.call.kind, envelope), info)
@@ -262,7 +271,7 @@ async def _record(
             yield chunk
             chunk = await anext(source, None)
     except Exception as error:
-        await events.afailed(plan.call, error, perf_counter() - plan.started)
+        await _failed(plan, error)
         raise
     finally:
         close = getattr(source, "aclose", None)
@@ -272,6 +281,7 @@ async def _record(
     answers.finish_stream(plan, info, envelope)
     if item is not None:
         await _write(plan, [item], envelope)
+    recorder.call(plan, info, time())
     if events.listening():
         kind = plan.call.kind
         await events.afinished(
@@ -290,14 +300,17 @@ async def _embed(plan: Plan) -> Response:
             await _read_items(plan, batch)
         if batch.missing:
             if call.controls.only_if_cached:
+                recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
                 raise NotCached(None, f"{len(batch.missing)} items are not cached")
             outcome = await _ask_items(plan, batch)
     except UpstreamError as error:
         if not batch.rescue():
-            await events.afailed(call, error, perf_counter() - plan.started)
+            await _failed(plan, error)
             raise
         plan.reason = f"upstream failed: {error}"
-    body, info = batch.merge(outcome, time())
+    now = time()
+    body, info = batch.merge(outcome, now)
+    recorder.call(plan, info, now)
     if events.listening():
         await events.afinished(call, info, lambda: Response(body, info))
     return Response(body, info)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import orjson
 
-from llmcache import events, policy
+from llmcache import events, keys, policy
 from llmcache.backends.base import Item
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope, seal
 from llmcache.exceptions import InvalidRequest
 from llmcache.outcome import CacheInfo
+from llmcache.recorder import recorder
+from llmcache.records import EntryRecord
 from llmcache.streams import assemble, usage_of
 from llmcache.usage import Usage
 
@@ -76,8 +78,13 @@ def entry(
     now: float,
     *,
     is_stream: bool = False,
+    material: Mapping[str, Any] | None = None,
 ) -> Item | None:
-    """A sealed entry ready to be written, or None when its ttl is 0."""
+    """A sealed entry ready to be written, or None when its ttl is 0.
+
+    Args:
+        material: what the digest was made of, if that is not the plan's own material.
+    """
     store, controls = plan.store, plan.call.controls
     assert store is not None
     ttl = policy.ttl_for(controls, store.ttl)
@@ -85,7 +92,7 @@ def entry(
         plan.reason = "not stored: ttl is 0"
         return None
     if controls.tags:
-        header["tags"] = controls.tags
+        header["tags"] = list(controls.tags)
     for name in ("namespace", "scope"):
         if plan.material and plan.material.get(name):
             header[name] = plan.material[name]
@@ -101,6 +108,19 @@ def entry(
         sign=store.signed,
         compress_min_bytes=store.compress_min_bytes,
     )
+    if recorder.is_on:
+        plan.records.append(
+            EntryRecord(
+                alias=store.alias,
+                digest=digest,
+                created=now,
+                expires=None if ttl is None else now + ttl,
+                kept_until=None if kept is None else now + kept,
+                size=len(data),
+                header=header,
+                material=keys.canonical(material or plan.material or {}),
+            )
+        )
     return Item(digest, data, kept)
 
 

@@ -22,6 +22,7 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
 from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
+from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flights
 from llmcache.store import Store
@@ -51,6 +52,7 @@ def run(call: Call, store: Store | None) -> Response | Stream:
                 _refresh(plan)
             return _answer(plan, *found)
     if call.controls.only_if_cached:
+        recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
         raise NotCached(plan.digest, plan.reason or "no entry")
     try:
         if call.stream:
@@ -64,11 +66,11 @@ def run(call: Call, store: Store | None) -> Response | Stream:
     except UpstreamError as error:
         rescued = engine.rescue(plan, error)
         if rescued is None:
-            events.failed(call, error, perf_counter() - plan.started)
+            _failed(plan, error)
             raise
         return _answer(plan, rescued, STALE, f"upstream failed: {error}")
     except Exception as error:
-        events.failed(call, error, perf_counter() - plan.started)
+        _failed(plan, error)
         raise
     return _answer(plan, *found)
 
@@ -76,13 +78,20 @@ def run(call: Call, store: Store | None) -> Response | Stream:
 def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> Response | Stream:
     """The caller's own copy of an answer."""
     call = plan.call
-    info = engine.served(plan, envelope, outcome, time(), reason)
+    now = time()
+    info = engine.served(plan, envelope, outcome, now, reason)
+    recorder.call(plan, info, now)
     if events.listening():
         events.finished(call, info, lambda: Response(engine.body_of(call.kind, envelope), info))
     if call.stream:
         chunks = (chunk for chunk in engine.chunks_of(call.kind, envelope))
         return Stream(chunks, info, hide_usage=not call.wants_usage_chunk)
     return Response(engine.body_of(call.kind, envelope), info)
+
+
+def _failed(plan: Plan, error: Exception) -> None:
+    recorder.failure(plan, error)
+    events.failed(plan.call, error, perf_counter() - plan.started)
 
 
 # --- reading ---
@@ -203,7 +212,7 @@ def _write(
     if add_cache is None and "async_add_cache" in store.custom:
         add_cache = async_to_sync(store.custom["async_add_cache"])
     if add_cache is None:
-        writer.write(store, items, written)
+        writer.write(store, items, plan.records, written)
         return
     info = plan.info(plan.outcome, plan.reason, envelope)
     result = Response(engine.body_of(plan.call.kind, envelope), info)
@@ -263,7 +272,7 @@ def _record(
             yield chunk
             chunk = next(source, None)
     except Exception as error:
-        events.failed(plan.call, error, perf_counter() - plan.started)
+        _failed(plan, error)
         raise
     finally:
         close = getattr(source, "close", None)
@@ -273,6 +282,7 @@ def _record(
     answers.finish_stream(plan, info, envelope)
     if item is not None:
         _write(plan, [item], envelope)
+    recorder.call(plan, info, time())
     if events.listening():
         kind = plan.call.kind
         events.finished(plan.call, info, lambda: Response(engine.body_of(kind, envelope), info))
@@ -289,14 +299,17 @@ def _embed(plan: Plan) -> Response:
             _read_items(plan, batch)
         if batch.missing:
             if call.controls.only_if_cached:
+                recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
                 raise NotCached(None, f"{len(batch.missing)} items are not cached")
             outcome = _ask_items(plan, batch)
     except UpstreamError as error:
         if not batch.rescue():
-            events.failed(call, error, perf_counter() - plan.started)
+            _failed(plan, error)
             raise
         plan.reason = f"upstream failed: {error}"
-    body, info = batch.merge(outcome, time())
+    now = time()
+    body, info = batch.merge(outcome, now)
+    recorder.call(plan, info, now)
     if events.listening():
         events.finished(call, info, lambda: Response(body, info))
     return Response(body, info)

@@ -29,6 +29,7 @@ class Controls:
         namespace, scope: part of the key; override the cache's and the configuration's.
         tags: labels to evict by.
         key: the caller's own key in place of the request's parameters.
+        caller: a label for whoever makes the call, for the figures; not part of the key.
         bucket: keep this many variants of the answer and serve one of them at random.
     """
 
@@ -44,6 +45,7 @@ class Controls:
     scope: str | None = None
     tags: tuple[str, ...] = ()
     key: str | None = None
+    caller: str | None = None
     bucket: int | None = None
 
 
@@ -97,6 +99,7 @@ _KNOWN: Final[dict[str, tuple[str, Callable[[str, object], Any]]]] = {
     "scope": ("scope", _text),
     "tags": ("tags", _tags),
     "key": ("key", _text),
+    "caller": ("caller", _text),
     "bucket": ("bucket", _count),
 }
 

@@ -129,7 +129,8 @@ class Batch:
             envelope.note(header)
             self.found[digest] = envelope
             if plan.write and part.get("embedding"):
-                item = answers.entry(plan, digest, payload, header, now)
+                material = keys.item_material(plan.material or {}, items[digest])
+                item = answers.entry(plan, digest, payload, header, now, material=material)
                 if item is not None:
                     entries.append(item)
         return entries

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +19,7 @@ from llmcache.calls import Call
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import UpstreamError
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
+from llmcache.records import EntryRecord
 from llmcache.store import Store
 from llmcache.streams import assemble, split
 from llmcache.upstreams import Route, upstreams
@@ -34,6 +35,7 @@ class Plan:
         read, write: whether the store is to be asked, and told.
         outcome, reason: how the call ends if no entry answers it.
         fallback: an entry past its ttl that may answer if upstream fails.
+        records: what the index is to know of the entries that the call brings.
         landings: how many flights had landed when the store was read.
         started: `perf_counter()` at the start of the call.
     """
@@ -49,6 +51,7 @@ class Plan:
     reason: str = ""
     fallback: Envelope | None = None
     layer: str = ""
+    records: list[EntryRecord] = field(default_factory=list)
     landings: int = 0
     started: float = 0.0
 

@@ -88,6 +88,11 @@ class Envelope:
             self._header = parsed if isinstance(parsed, dict) else {}
         return self._header
 
+    @property
+    def noted(self) -> bytes | dict[str, Any]:
+        """The header as it is at hand: parsed already, or its JSON."""
+        return self._raw_header if self._header is None else self._header
+
     def note(self, header: dict[str, Any]) -> None:
         """Give an entry made in memory its header."""
         self._header = header

@@ -184,17 +184,15 @@ def digest_of(material: Mapping[str, Any]) -> str:
 
 def item_digests(material: Mapping[str, Any], items: Iterable[object]) -> list[str]:
     """One digest per item of an embedding call's input, as if each had been asked for alone."""
-    single = dict(material)
-    if "params" in single:
-        single["params"] = dict(single["params"])
-    digests = []
-    for item in items:
-        if "params" in single:
-            single["params"]["input"] = item
-        else:  # the caller's own key stands for the whole list: each item still needs its own
-            single["item"] = item
-        digests.append(digest_of(single))
-    return digests
+    return [digest_of(item_material(material, item)) for item in items]
+
+
+def item_material(material: Mapping[str, Any], item: object) -> dict[str, Any]:
+    """The material of one item of an embedding call's input, as if it had been asked for alone."""
+    if "params" in material:
+        return {**material, "params": {**material["params"], "input": item}}
+    # The caller's own key stands for the whole list: each item still needs its own.
+    return {**material, "item": item}
 
 
 def file_digest(file: Any) -> str:

@@ -14,6 +14,8 @@ MISS: Final = "miss"
 BYPASS: Final = "bypass"
 ERROR: Final = "error"
 OUTCOMES: Final = (HIT, STALE, COALESCED, MISS, BYPASS, ERROR)
+FAILED: Final = "failed"
+"""What the log says of a call that ended in an error: it has no answer, so no CacheInfo says so."""
 SERVED: Final = frozenset({HIT, STALE, COALESCED})
 """The outcomes that cost no upstream call of the caller's own."""
 
@@ -33,6 +35,7 @@ class CacheInfo:
         latency: seconds this call took in all, as far as it has gone.
         usage: the tokens that making the answer took upstream, on a hit or a miss.
         upstream_latency: seconds that making the answer took upstream.
+        lookup_cost: what embeddings made only to look the answer up have cost.
     """
 
     __slots__ = (
@@ -42,6 +45,7 @@ class CacheInfo:
         "key",
         "latency",
         "layer",
+        "lookup_cost",
         "model",
         "outcome",
         "reason",
@@ -71,6 +75,7 @@ class CacheInfo:
         self.age = age
         self.similarity = similarity
         self.latency = 0.0
+        self.lookup_cost = 0.0
         self.source = source
         """Whatever has a `header` dict with the entry's usage: kept unparsed until asked for."""
         self.items: tuple[int, int] | None = None

@@ -5,10 +5,13 @@ One per alias and process, and one per `Cache(type=...)` that a program makes it
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
-from llmcache import conf
+from llmcache import backends, conf
 from llmcache.backends.base import BaseBackend
 from llmcache.backends.layered import LayeredBackend
 from llmcache.breaker import Breaker
@@ -53,6 +56,8 @@ class Store:
         self.opt_in = opt_in
         self.breaker = Breaker()
         self.layered = backend if isinstance(backend, LayeredBackend) else None
+        with _lock:
+            _living.add(self)
 
     @property
     def compress_min_bytes(self) -> int:
@@ -60,3 +65,31 @@ class Store:
         are).
         """
         return conf.config().compress_min_bytes if self.signed else 0
+
+
+_living: WeakSet[Store] = WeakSet()
+_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+def living() -> list[Store]:
+    """The stores that this process uses just now, those included that a program made itself."""
+    with _lock:
+        return list(_living)
+
+
+def backend_of(alias: str) -> BaseBackend | None:
+    """The backend of an alias: of the settings, or of a cache that the program made itself.
+
+    None when this process knows none of that name.
+    """
+    if alias in conf.backends():
+        return backends.stores[alias]
+    return next((store.backend for store in living() if store.alias == alias), None)

@@ -17,9 +17,12 @@ from collections.abc import Callable, Sequence
 from llmcache import conf, events, signals
 from llmcache.backends.base import Item
 from llmcache.envelope import unseal
+from llmcache.recorder import recorder
+from llmcache.records import EntryRecord
 from llmcache.store import Store
 
 Written = Callable[[], None]
+Job = tuple[Store, Sequence[Item], Sequence[EntryRecord], Written]
 _STOP = None
 
 
@@ -27,21 +30,27 @@ def _nothing() -> None:
     pass
 
 
-def write(store: Store, items: Sequence[Item], written: Written = _nothing) -> None:
+def write(
+    store: Store,
+    items: Sequence[Item],
+    records: Sequence[EntryRecord] = (),
+    written: Written = _nothing,
+) -> None:
     """Store entries, now or soon.
 
     Args:
+        records: what the index is to know of them once they are stored.
         written: called once they are stored or have failed to be, in whichever thread did it.
     """
-    if conf.config().writer == "thread" and _worker.put(store, items, written):
+    if conf.config().writer == "thread" and _worker.put(store, items, records, written):
         return
     try:
-        write_now(store, items)
+        write_now(store, items, records)
     finally:
         written()
 
 
-def write_now(store: Store, items: Sequence[Item]) -> None:
+def write_now(store: Store, items: Sequence[Item], records: Sequence[EntryRecord] = ()) -> None:
     """Store entries in this thread. Never raises for what the store does."""
     if not store.breaker.allows():
         events.count("write_skipped", len(items))
@@ -55,12 +64,12 @@ def write_now(store: Store, items: Sequence[Item]) -> None:
         write_failed(store, error, len(items))
     else:
         store.breaker.succeeded()
-        announce(store, items)
+        announce(store, items, records)
 
 
-async def awrite(store: Store, items: Sequence[Item]) -> None:
+async def awrite(store: Store, items: Sequence[Item], records: Sequence[EntryRecord] = ()) -> None:
     """As `write`, from async code; the thread writer is shared."""
-    if conf.config().writer == "thread" and _worker.put(store, items, _nothing):
+    if conf.config().writer == "thread" and _worker.put(store, items, records, _nothing):
         return
     if not store.breaker.allows():
         events.count("write_skipped", len(items))
@@ -74,7 +83,7 @@ async def awrite(store: Store, items: Sequence[Item]) -> None:
         write_failed(store, error, len(items))
     else:
         store.breaker.succeeded()
-        announce(store, items)
+        announce(store, items, records)
 
 
 def write_failed(store: Store, error: Exception, number: int) -> None:
@@ -90,8 +99,9 @@ def write_failed(store: Store, error: Exception, number: int) -> None:
     )
 
 
-def announce(store: Store, items: Sequence[Item]) -> None:
-    """Send `entry_stored` for each entry, if anybody listens."""
+def announce(store: Store, items: Sequence[Item], records: Sequence[EntryRecord]) -> None:
+    """Tell the index of stored entries, and send `entry_stored` for each if anybody listens."""
+    recorder.entries(records)
     if not signals.entry_stored.receivers:
         return
     for item in items:
@@ -112,16 +122,22 @@ class _Worker:
         self._start_afresh()
 
     def _start_afresh(self) -> None:
-        self._queue: queue.Queue[tuple[Store, Sequence[Item], Written] | None] = queue.Queue(1000)
+        self._queue: queue.Queue[Job | None] = queue.Queue(1000)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def put(self, store: Store, items: Sequence[Item], written: Written) -> bool:
+    def put(
+        self,
+        store: Store,
+        items: Sequence[Item],
+        records: Sequence[EntryRecord],
+        written: Written,
+    ) -> bool:
         """Hand entries to the thread; False if its queue is full."""
         if self._thread is None:
             self._start()
         try:
-            self._queue.put_nowait((store, items, written))
+            self._queue.put_nowait((store, items, records, written))
         except queue.Full:
             events.count("writer_full")
             return False
@@ -137,9 +153,9 @@ class _Worker:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not _STOP:
-            store, items, written = job
+            store, items, records, written = job
             try:
-                write_now(store, items)
+                write_now(store, items, records)
             finally:
                 written()
                 self._queue.task_done()

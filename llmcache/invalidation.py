@@ -1,0 +1,213 @@
+"""Evictions as every process learns of them: written to the eviction log, read by the flusher.
+
+Removing an entry takes three steps, in this order, so that no process can keep what was removed:
+the operation is written to the log, the entries that the index knows are deleted from their stores,
+and what was deleted is written to the log too. A process applies what it reads to the stores in its
+own memory. An entry that was still on its way into the index when it was evicted is caught by
+`overtaken`, once its row is written: either the evicting process sees the row, or this one sees the
+eviction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any, Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from llmcache import conf, events
+from llmcache.backends.base import BaseBackend
+from llmcache.backends.layered import LayeredBackend
+from llmcache.envelope import EnvelopeError, unseal
+from llmcache.models import (
+    ALIAS_LENGTH,
+    NAME_LENGTH,
+    REASON_LENGTH,
+    Eviction,
+)
+from llmcache.records import EntryRecord
+from llmcache.store import Store, living
+from llmcache.text import clean
+
+What = Eviction.What
+
+_LATE: Final = timedelta(minutes=5)
+"""So late may a row become visible, and so far may the machines' clocks be apart."""
+
+
+def publish(
+    what: str, *, alias: str = "", value: str = "", reason: str = "", by: str = ""
+) -> Eviction:
+    """Write an operation to the log, before anything is removed."""
+    eviction = Eviction.objects.create(
+        what=what,
+        alias=clean(alias, ALIAS_LENGTH),
+        value=clean(value, NAME_LENGTH),
+        reason=clean(reason, REASON_LENGTH),
+        by=clean(by, NAME_LENGTH),
+    )
+    poller.own(eviction.pk)
+    return eviction
+
+
+def publish_part(operation: Eviction, alias: str, digests: Sequence[str]) -> None:
+    """Write to the log that these entries are gone from their store."""
+    part = Eviction.objects.create(
+        what=What.ENTRIES,
+        alias=clean(alias, ALIAS_LENGTH),
+        digests="\n".join(digests),
+        number=len(digests),
+        part_of=operation,
+    )
+    poller.own(part.pk)
+
+
+class Poller:
+    """Reads the log's new rows and applies them to this process's own memory."""
+
+    def __init__(self) -> None:
+        self._started = timezone.now()
+        self._read_at = monotonic()
+        self._seen: dict[int, float] = {}
+
+    def own(self, pk: int) -> None:
+        """This process has written the row, and applies it by itself."""
+        self._seen[pk] = monotonic()
+
+    def poll(self) -> int:
+        """Apply what is new; how many rows that was. Raises what the database raises."""
+        began = monotonic()
+        since = timezone.now() - _LATE - timedelta(seconds=began - self._read_at)
+        since = max(since, self._started - timedelta(seconds=5))
+        recent = Eviction.objects.since(since).order_by("pk").values_list("pk", flat=True)
+        new = [pk for pk in recent if pk not in self._seen]
+        for start in range(0, len(new), 100):
+            for eviction in Eviction.objects.filter(pk__in=new[start : start + 100]).order_by("pk"):
+                apply(eviction)
+                self._seen[eviction.pk] = began
+        self._read_at = began
+        self._forget()
+        return len(new)
+
+    def _forget(self) -> None:
+        if len(self._seen) > 1000:
+            old = monotonic() - 3 * _LATE.total_seconds()
+            self._seen = {pk: seen for pk, seen in self._seen.items() if seen > old}
+
+
+poller = Poller()
+
+
+def has_memory() -> bool:
+    """Whether any store of this process keeps entries that only this process can remove."""
+    return any(_own_parts(store) for store in living())
+
+
+def apply(eviction: Eviction) -> None:
+    """Remove from this process's own memory what the row names. Never raises for a store."""
+    digests = eviction.digests.split()
+    for store in living():
+        if eviction.alias and eviction.alias not in names_of(store.backend):
+            continue
+        for backend in _own_parts(store):
+            try:
+                _remove(backend, eviction, digests)
+            except Exception as error:
+                events.count("evict_error")
+                events.logger.warning(
+                    "Alias %r could not evict %s: %s", backend.alias, eviction, error
+                )
+
+
+def _remove(backend: BaseBackend, eviction: Eviction, digests: Sequence[str]) -> None:
+    if digests:
+        backend.delete_many(digests)
+    elif eviction.what == What.ALIAS:
+        backend.clear()
+    elif eviction.what != What.ENTRIES and backend.supports_iterate:
+        backend.delete_many(list(_matching(backend, eviction)))
+
+
+def _matching(backend: BaseBackend, eviction: Eviction) -> Iterator[str]:
+    for digest in list(backend.iterate()):
+        data = backend.get(digest)
+        if data is None:
+            continue
+        try:
+            header = unseal(digest, data, signed=not backend.process_local).header
+        except EnvelopeError:
+            continue
+        if _is_about(eviction, header):
+            yield digest
+
+
+def _is_about(eviction: Eviction, header: dict[str, Any]) -> bool:
+    """Whether an operation by tag, namespace, scope or model names an entry with this header."""
+    if eviction.what == What.TAG:
+        return any(clean(tag, NAME_LENGTH) == eviction.value for tag in header.get("tags", ()))
+    if eviction.what in (What.NAMESPACE, What.SCOPE, What.MODEL):
+        return clean(header.get(eviction.what), NAME_LENGTH) == eviction.value
+    return False
+
+
+def names_of(backend: BaseBackend) -> set[str]:
+    """The aliases under which a store's entries may be evicted: its own and those of its layers."""
+    names = {backend.alias}
+    if isinstance(backend, LayeredBackend):
+        for layer in backend.layers:
+            names |= names_of(layer)
+    return names
+
+
+def _own_parts(store: Store) -> list[BaseBackend]:
+    """What of a store other processes cannot reach: its memory, or all of it if the settings do not
+    name it.
+    """
+    if store.alias not in conf.backends():
+        return [store.backend]
+    return _in_memory(store.backend)
+
+
+def _in_memory(backend: BaseBackend) -> list[BaseBackend]:
+    if isinstance(backend, LayeredBackend):
+        return [part for layer in backend.layers for part in _in_memory(layer)]
+    return [backend] if backend.process_local else []
+
+
+def overtaken(records: Iterable[EntryRecord]) -> list[tuple[Eviction, EntryRecord]]:
+    """New entries whose calls had begun before an eviction that names them.
+
+    To be asked once the entries' rows are committed.
+    """
+    begun = [(_begun(record), record) for record in records]
+    if not begun:
+        return []
+    first = min(moment for moment, _ in begun)
+    found = []
+    for eviction in Eviction.objects.since(first).select_related("part_of"):
+        operation = eviction.part_of or eviction
+        digests = frozenset(eviction.digests.split())
+        for moment, record in begun:
+            if moment < operation.created and _names(eviction, digests, record):
+                found.append((operation, record))
+    return found
+
+
+def _begun(record: EntryRecord) -> datetime:
+    return datetime.fromtimestamp(record.created - record.header.get("seconds", 0.0), UTC)
+
+
+def _names(eviction: Eviction, digests: frozenset[str], record: EntryRecord) -> bool:
+    if eviction.alias and eviction.alias != record.alias:
+        return False
+    if digests:
+        return record.digest in digests
+    return eviction.what == What.ALIAS or _is_about(eviction, record.header)
+
+
+def in_transaction() -> bool:
+    """Whether what is written now can still be taken back."""
+    return not transaction.get_autocommit(using=Eviction.objects.db)

@@ -1,0 +1,92 @@
+"""Questions about entries, calls and figures, as QuerySets that read as sentences:
+`Entry.objects.live().tagged("product:7")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from django.db.models import Q, QuerySet
+from django.utils.timezone import now
+
+if TYPE_CHECKING:  # for the names in quotes below
+    from llmcache.models import Call, Entry, Eviction, HourlyStat  # noqa: F401
+
+
+class EntryQuerySet(QuerySet["Entry"]):
+    """Entries of the index."""
+
+    def live(self, at: datetime | None = None) -> Self:
+        """Entries within their ttl."""
+        return self.filter(Q(expires=None) | Q(expires__gt=at or now()))
+
+    def expired(self, at: datetime | None = None) -> Self:
+        """Entries that nothing can serve any more: their ttl and their stale window are over."""
+        return self.filter(kept_until__lte=at or now())
+
+    def cold(self, since: timedelta) -> Self:
+        """Entries older than this that nobody has hit for as long."""
+        moment = now() - since
+        return self.filter(Q(last_hit=None) | Q(last_hit__lt=moment), created__lt=moment)
+
+    def pinned(self) -> Self:
+        """Entries that staff keep."""
+        return self.filter(pinned=True)
+
+    def tagged(self, *tags: str) -> Self:
+        """Entries with any of the tags."""
+        return self.filter(tags__name__in=tags).distinct()
+
+    def of_digests(self, digests: Iterable[str]) -> Self:
+        """Entries with these digests, under any alias."""
+        return self.filter(digest__in=list(digests))
+
+    def with_digest_prefix(self, prefix: str) -> Self:
+        """Entries whose digest begins so; the index serves this on every database."""
+        return self.filter(digest__gte=prefix, digest__lt=prefix + "g")
+
+
+class CallQuerySet(QuerySet["Call"]):
+    """Rows of the log."""
+
+    def since(self, moment: datetime) -> Self:
+        """Calls from this moment on."""
+        return self.filter(created__gte=moment)
+
+    def before(self, moment: datetime) -> Self:
+        """Calls older than this moment."""
+        return self.filter(created__lt=moment)
+
+    def of_entry(self, digest: str) -> Self:
+        """Calls under one digest."""
+        return self.filter(digest=digest)
+
+
+class HourlyStatQuerySet(QuerySet["HourlyStat"]):
+    """Rows of the roll-up."""
+
+    def between(self, start: datetime, end: datetime) -> Self:
+        """Hours that begin from `start` on and before `end`."""
+        return self.filter(hour__gte=start, hour__lt=end)
+
+    def answered(self) -> Self:
+        """Calls that were made, without the row that counts lost records."""
+        return self.exclude(outcome="lost")
+
+    def lost(self) -> Self:
+        """Records that were lost before they could be written."""
+        return self.filter(outcome="lost")
+
+
+class EvictionQuerySet(QuerySet["Eviction"]):
+    """Rows of the eviction log."""
+
+    def operations(self) -> Self:
+        """What somebody did, without the batches that this was done in."""
+        return self.filter(part_of=None)
+
+    def since(self, moment: datetime) -> Self:
+        """Evictions from this moment on."""
+        return self.filter(created__gte=moment)

@@ -1,0 +1,300 @@
+"""Notes of calls and new entries on their way to the database, off the callers' threads.
+
+A call leaves a small record in a bounded buffer; one thread of the process writes what has gathered
+every FLUSH_INTERVAL seconds, or sooner if the buffer is half full, over a connection of its own. It
+also applies evictions of other processes to this one's memory. The buffer never blocks and never
+raises: what does not fit is dropped and counted, and the count is a row among the figures.
+
+The thread starts with the first record, in a forked child anew, and writes what is left when the
+interpreter or the worker exits. In a test run no thread starts: call `flush()`, and the rows are in
+the test's own transaction.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.db import DatabaseError, DataError, IntegrityError, connections
+from django.utils.module_loading import import_string
+
+from llmcache import conf, events, task_queue
+from llmcache.outcome import FAILED, SERVED, CacheInfo
+from llmcache.records import CallRecord, EntryRecord
+
+if TYPE_CHECKING:
+    from llmcache.engine import Plan
+
+_LONGEST_PAUSE: Final = 30.0  # seconds between two tries of a database that is away
+_AT_EXIT: Final = 5.0  # seconds that the last writing may take
+_BATCH: Final = 10_000
+
+Batch = tuple[list[CallRecord], list[EntryRecord], int]
+
+
+class Recorder:
+    """The buffer and the thread of one process."""
+
+    def __init__(self) -> None:
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._calls: deque[CallRecord] = deque()
+        self._entries: deque[EntryRecord] = deque()
+        self._failed: Batch | None = None  # to be tried again before anything else
+        self._lost = 0
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._wake = threading.Event()
+        self._writing = threading.RLock()
+        self._starting = threading.Lock()
+        self._reset(setting="LLMCACHE_CONFIG")
+
+    def _reset(self, *, setting: str, **kwargs: object) -> None:
+        if setting in ("LLMCACHE_CONFIG", "DATABASES"):
+            self._on: bool | None = None
+            self._most = self._enough = 0
+            self._caller: Callable[[], str | None] | None = None
+
+    # --- what the drivers call ---
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is recorded at all."""
+        if self._on is None:
+            self._read_settings()
+        return bool(self._on)
+
+    def _read_settings(self) -> None:
+        config = conf.config()
+        engine = settings.DATABASES.get("default", {}).get("ENGINE", "")
+        self._most = config.buffer_size
+        self._enough = max(1, config.buffer_size // 2)
+        caller = config.caller
+        self._caller = import_string(caller) if isinstance(caller, str) else caller
+        self._on = (
+            config.recorder != "off"
+            and apps.is_installed("llmcache")
+            and engine not in ("", "django.db.backends.dummy")
+        )
+
+    def call(self, plan: Plan, info: CacheInfo, now: float) -> None:
+        """Note how a call ended.
+
+        Args:
+            now: unix seconds.
+        """
+        if not self._on and not self.is_on:
+            return
+        try:
+            call, material, source = plan.call, plan.material, info.source
+            outcome = info.outcome
+            calls = self._calls
+            if len(calls) >= self._most:
+                self._lost += 1
+                return
+            calls.append(
+                CallRecord(
+                    now,
+                    outcome,
+                    info.reason,
+                    info.alias,
+                    info.key,
+                    call.kind,
+                    call.model,
+                    material.get("namespace") if material else None,
+                    material.get("scope") if material else None,
+                    call.controls.caller or (self._caller() if self._caller else None),
+                    info.layer,
+                    call.stream,
+                    info.latency,
+                    info.age,
+                    info.similarity,
+                    info.lookup_cost,
+                    outcome in SERVED,
+                    source.noted if source is not None else None,
+                )
+            )
+            if self._thread is None:
+                self._start()
+            if len(calls) >= self._enough and not self._wake.is_set():
+                self._wake.set()
+        except Exception as error:
+            events.warn_once("record_error", "A call could not be recorded: %r", error)
+
+    def failure(self, plan: Plan, error: BaseException) -> None:
+        """Note that a call ended in an error."""
+        info = plan.info(FAILED, f"{type(error).__name__}: {error}")
+        self.call(plan, info, time())
+
+    def entries(self, records: Sequence[EntryRecord]) -> None:
+        """Note that a store has taken new entries."""
+        if not records or not self.is_on:
+            return
+        waiting = self._entries
+        for record in records:
+            if len(waiting) >= self._most:
+                self._lost += 1
+                events.warn_once(
+                    "unindexed", "Entries are stored but not in the index: run llmcache_reindex"
+                )
+            else:
+                waiting.append(record)
+        if self._thread is None:
+            self._start()
+        if len(waiting) >= self._enough:
+            self._wake.set()
+
+    # --- the thread ---
+
+    def _start(self) -> None:
+        if _in_test_run():
+            return
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="llmcache-recorder", daemon=True
+                )
+                self._thread.start()
+                if "multiprocessing" in sys.modules:  # its children leave without atexit
+                    from multiprocessing.util import Finalize
+
+                    Finalize(None, self.stop, exitpriority=10)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._pause())
+            self._wake.clear()
+            last = self._stopping
+            self._read_evictions()
+            self.flush()
+            for connection in connections.all(initialized_only=True):
+                connection.close_if_unusable_or_obsolete()
+            if last:
+                connections.close_all()
+                return
+
+    def _pause(self) -> float:
+        interval = conf.config().flush_interval
+        return interval if not self._failures else min(_LONGEST_PAUSE, interval * 2**self._failures)
+
+    def _read_evictions(self) -> None:
+        # Imported here, as all that knows the models: this module is imported before they are.
+        from llmcache import invalidation
+
+        if not invalidation.has_memory():
+            return
+        try:
+            invalidation.poller.poll()
+        except Exception as error:
+            events.warn_once("poll_error", "The eviction log cannot be read: %s", error)
+
+    def stop(self) -> None:
+        """Write what is left and end the thread."""
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return
+        self._stopping = True
+        self._wake.set()
+        if thread is not threading.current_thread():
+            thread.join(timeout=_AT_EXIT)
+
+    # --- writing ---
+
+    def flush(self) -> bool:
+        """Write all that waits, in this thread and over its connection.
+
+        Returns:
+            False when the database did not take it: it is tried again later.
+        """
+        with self._writing:
+            while True:
+                batch, self._failed = self._failed or self._take(), None
+                if not any(batch):
+                    return True
+                try:
+                    _deliver(*batch)
+                except Exception as error:
+                    if self._may_pass(error):
+                        self._failed = batch
+                        self._failures += 1
+                        return False
+                    self._lost += _one_by_one(*batch)
+                self._failures = 0
+
+    def _take(self) -> Batch:
+        calls, entries = self._calls, self._entries
+        taken = [calls.popleft() for _ in range(min(len(calls), _BATCH))]
+        stored = [entries.popleft() for _ in range(min(len(entries), _BATCH))]
+        lost, self._lost = self._lost, 0
+        return taken, stored, lost
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether it is the database that failed, and not what was to be written."""
+        if not isinstance(error, DatabaseError) or isinstance(error, (DataError, IntegrityError)):
+            return False
+        events.warn_once(
+            "flush_error",
+            "Records wait, as the database does not take them (is it migrated?): %s",
+            error,
+        )
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """How many records have not been written yet."""
+        failed = self._failed
+        again = len(failed[0]) + len(failed[1]) if failed else 0
+        return len(self._calls) + len(self._entries) + again
+
+
+def _deliver(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> None:
+    recorder_setting = conf.config().recorder
+    if recorder_setting in task_queue.QUEUES and task_queue.send_records(
+        recorder_setting, calls, entries, lost
+    ):
+        return
+    from llmcache import ledger
+
+    ledger.write(calls, entries, lost)
+
+
+def _one_by_one(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> int:
+    """Write a batch in which something cannot be written; how many records that was."""
+    from llmcache import ledger
+
+    singles: list[Any] = [([], [record], 0) for record in entries]
+    singles += [([record], [], 0) for record in calls]
+    for single in singles:
+        try:
+            ledger.write(*single)
+        except Exception as error:
+            lost += 1
+            events.warn_once("record_error", "A record cannot be written: %r", error)
+    return lost
+
+
+def _in_test_run() -> bool:
+    """Whether tests run: a thread would write past their transactions."""
+    test_utils = sys.modules.get("django.test.utils")
+    return test_utils is not None and hasattr(test_utils._TestState, "saved_data")
+
+
+recorder: Final = Recorder()
+flush: Final = recorder.flush
+aflush: Final = sync_to_async(recorder.flush)
+"""As `flush`, for async code."""
+setting_changed.connect(recorder._reset, dispatch_uid="llmcache.recorder.reset")
+atexit.register(recorder.stop)
+os.register_at_fork(after_in_child=recorder._start_afresh)

@@ -1,0 +1,189 @@
+"""Figures for people: how many calls, how many hits, what that saved, how fast.
+
+All of it comes from the hours' figures (`HourlyStat`), never from the log, so a page costs the same
+for a thousand calls and for a billion. Times are UTC. Money is in the price table's currency.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import TruncDay
+from django.utils import timezone
+
+from llmcache.models import HourlyStat
+from llmcache.outcome import BYPASS, COALESCED, ERROR, FAILED, HIT, MISS, STALE
+from llmcache.speeds import percentile
+
+HITS: Final = (HIT, STALE, COALESCED)
+MISSES: Final = (MISS, ERROR)
+GROUPS: Final = ("alias", "kind", "model", "namespace", "caller", "outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Sums over some calls.
+
+    Attributes:
+        requests: all calls; `hits`, `misses`, `bypasses` and `failures` add up to it.
+        lost: records that never reached the database; not among the requests.
+        tokens, cached_tokens: paid for; of the input, how much the provider billed as cached.
+        saved_tokens, saved_cached_tokens: not paid for, because of hits.
+        cost: paid for the calls; `saved_cost` not paid, because of hits.
+        lookup_cost: paid for embeddings that only served to look answers up.
+        unpriced: calls of models without a price; their cost is in none of the sums.
+        saved_seconds: time that callers did not wait.
+    """
+
+    requests: int = 0
+    hits: int = 0
+    misses: int = 0
+    bypasses: int = 0
+    failures: int = 0
+    lost: int = 0
+    tokens: int = 0
+    cached_tokens: int = 0
+    saved_tokens: int = 0
+    saved_cached_tokens: int = 0
+    cost: float = 0.0
+    saved_cost: float = 0.0
+    lookup_cost: float = 0.0
+    unpriced: int = 0
+    saved_seconds: float = 0.0
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Share of hits among the calls that asked the cache; None when none did."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else None
+
+    @property
+    def net_saved(self) -> float:
+        """Money saved by hits, less what looking them up cost."""
+        return self.saved_cost - self.lookup_cost
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """p50 and p95 of the calls' latency in seconds; None where there were no calls."""
+
+    hit_p50: float | None
+    hit_p95: float | None
+    miss_p50: float | None
+    miss_p95: float | None
+
+
+def selected(start: datetime, end: datetime | None = None, **filters: str) -> QuerySet[HourlyStat]:
+    """The figures of a time, from the hour that `start` lies in.
+
+    Args:
+        end: now, if not given.
+        filters: values of GROUPS; an empty one does not filter.
+    """
+    first = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    rows = HourlyStat.objects.between(first, end or timezone.now() + timedelta(hours=1))
+    return rows.filter(**{name: value for name, value in filters.items() if value})
+
+
+def _sum(name: str, outcomes: Sequence[str] | None = None) -> Sum:
+    return Sum(name, filter=Q(outcome__in=outcomes) if outcomes else None, default=0)
+
+
+def _sums() -> dict[str, Any]:
+    return {
+        "hits_sum": _sum("calls", HITS),
+        "misses_sum": _sum("calls", MISSES),
+        "bypasses_sum": _sum("calls", (BYPASS,)),
+        "failures_sum": _sum("calls", (FAILED,)),
+        "lost_sum": _sum("calls", ("lost",)),
+        "input_sum": _sum("input_tokens"),
+        "output_sum": _sum("output_tokens"),
+        "cached_sum": _sum("cached_tokens"),
+        "saved_input_sum": _sum("saved_input_tokens"),
+        "saved_output_sum": _sum("saved_output_tokens"),
+        "saved_cached_sum": _sum("saved_cached_tokens"),
+        "cost_sum": _sum("cost"),
+        "saved_cost_sum": _sum("saved_cost"),
+        "lookup_cost_sum": _sum("lookup_cost"),
+        "unpriced_sum": _sum("unpriced"),
+        "saved_seconds_sum": _sum("saved_seconds"),
+    }
+
+
+def _figures(row: dict[str, Any]) -> Figures:
+    hits, misses, bypasses = row["hits_sum"], row["misses_sum"], row["bypasses_sum"]
+    return Figures(
+        requests=hits + misses + bypasses + row["failures_sum"],
+        hits=hits,
+        misses=misses,
+        bypasses=bypasses,
+        failures=row["failures_sum"],
+        lost=row["lost_sum"],
+        tokens=row["input_sum"] + row["output_sum"],
+        cached_tokens=row["cached_sum"],
+        saved_tokens=row["saved_input_sum"] + row["saved_output_sum"],
+        saved_cached_tokens=row["saved_cached_sum"],
+        cost=row["cost_sum"],
+        saved_cost=row["saved_cost_sum"],
+        lookup_cost=row["lookup_cost_sum"],
+        unpriced=row["unpriced_sum"],
+        saved_seconds=row["saved_seconds_sum"],
+    )
+
+
+def summary(rows: QuerySet[HourlyStat]) -> Figures:
+    """All selected rows in one. One query."""
+    return _figures(rows.aggregate(**_sums()))
+
+
+def over_time(
+    rows: QuerySet[HourlyStat], start: datetime, end: datetime, *, by_day: bool = False
+) -> list[tuple[datetime, Figures]]:
+    """The selected rows by hour or by day, hours and days without calls included. One query."""
+    moment = TruncDay("hour", tzinfo=UTC) if by_day else F("hour")
+    found = rows.annotate(moment=moment).values("moment").annotate(**_sums()).order_by("moment")
+    known = {row["moment"]: _figures(dict(row)) for row in found}
+    step = timedelta(days=1) if by_day else timedelta(hours=1)
+    at = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    at = at.replace(hour=0) if by_day else at
+    result = []
+    while at < end:
+        result.append((at, known.get(at, Figures())))
+        at += step
+    return result
+
+
+def by(rows: QuerySet[HourlyStat], group: str, limit: int = 20) -> list[tuple[str, Figures]]:
+    """The selected rows by one of GROUPS, those with the most calls first. One query."""
+    assert group in GROUPS
+    answered = rows.exclude(outcome="lost")
+    found = answered.values(group).annotate(number=Sum("calls"), **_sums()).order_by("-number")
+    return [(row[group], _figures(row)) for row in found[:limit]]
+
+
+def latencies(rows: QuerySet[HourlyStat]) -> Latencies:
+    """How long hits and misses took. One query."""
+    histograms: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    asked = rows.filter(outcome__in=(*HITS, *MISSES))
+    for row in asked.values("outcome", "speed").annotate(number=Sum("calls")).order_by():
+        side = "hit" if row["outcome"] in HITS else "miss"
+        histograms[side].append((row["speed"], row["number"]))
+    hit, miss = _merged(histograms["hit"]), _merged(histograms["miss"])
+    return Latencies(
+        hit_p50=percentile(hit, 0.5),
+        hit_p95=percentile(hit, 0.95),
+        miss_p50=percentile(miss, 0.5),
+        miss_p95=percentile(miss, 0.95),
+    )
+
+
+def _merged(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    sums: defaultdict[int, int] = defaultdict(int)
+    for step, number in pairs:
+        sums[step] += number
+    return list(sums.items())
