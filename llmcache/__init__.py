@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from llmcache.caching import Cache
     from llmcache.events import CustomLogger
     from llmcache.exceptions import InvalidRequest, LLMCacheError, NotCached, UpstreamError
+    from llmcache.maintenance import aevict, evict
     from llmcache.response import Response
     from llmcache.streaming import AsyncStream, Stream
 
@@ -48,6 +49,7 @@ __all__ = [
     "UpstreamError",
     "acompletion",
     "aembedding",
+    "aevict",
     "aresponses",
     "atext_completion",
     "atranscription",
@@ -56,6 +58,7 @@ __all__ = [
     "disable_cache",
     "embedding",
     "enable_cache",
+    "evict",
     "explain_key",
     "responses",
     "text_completion",
@@ -73,6 +76,8 @@ _HOMES = {
     "AsyncStream": "streaming",
     "Stream": "streaming",
     "UpstreamError": "exceptions",
+    "aevict": "maintenance",
+    "evict": "maintenance",
 }
 
 

@@ -1,4 +1,4 @@
-"""The Django app: registers the system checks and nothing else at start."""
+"""The Django app: at start it registers the system checks and watches TAG_MODELS, no more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ class LLMCacheConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from llmcache import watching
         from llmcache.checks import check_settings
 
         checks.register(check_settings, "llmcache")
+        watching.connect()

@@ -3,7 +3,8 @@
     llmcache.E001   LLMCACHE_CONFIG cannot be used
     llmcache.E002   LLMCACHE cannot be used
     llmcache.E003   LLMCACHE_PROVIDERS cannot be used
-    llmcache.E004   LLMCACHE_CONFIG["SCOPE"] cannot be imported
+    llmcache.E004   a function that LLMCACHE_CONFIG names cannot be imported
+    llmcache.E006   LLMCACHE_CONFIG["TAG_MODELS"] cannot be used
     llmcache.E1xx, W1xx   of single backends, in `llmcache.backends`
     llmcache.E2xx, W2xx   of single providers, in `llmcache.upstreams`
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -29,7 +31,10 @@ _DOCS = "See the settings reference in the documentation of django-llmcache."
 def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
     """All messages about this app's settings."""
     messages = _read(conf.config, "llmcache.E001")
-    messages += _check_scope() if not messages else []
+    if not messages:
+        for name in ("scope", "redact", "caller"):
+            messages += _check_function(name)
+        messages += _check_tag_models()
     aliases = _read(conf.backends, "llmcache.E002")
     if not aliases:
         for alias in conf.backends():
@@ -57,12 +62,12 @@ def _built(function: Callable[[], Any], check_id: str) -> Iterable[CheckMessage]
     return messages
 
 
-def _check_scope() -> list[CheckMessage]:
-    scope = conf.config().scope
-    if not isinstance(scope, str):
+def _check_function(name: str) -> list[CheckMessage]:
+    path = getattr(conf.config(), name)
+    if not isinstance(path, str):
         return []
     try:
-        function = import_string(scope)
+        function = import_string(path)
     except ImportError as error:
         problem = f"cannot be imported: {error}"
     else:
@@ -71,9 +76,41 @@ def _check_scope() -> list[CheckMessage]:
         problem = "is not callable"
     return [
         Error(
-            f"LLMCACHE_CONFIG['SCOPE'] is {scope!r}, which {problem}",
-            hint="Give a callable without arguments that returns a string or None, or "
-            "its dotted path.",
+            f"LLMCACHE_CONFIG[{name.upper()!r}] is {path!r}, which {problem}",
+            hint=f"Give a function that {_WANTED[name]}, or its dotted path.",
             id="llmcache.E004",
         )
     ]
+
+
+_WANTED = {
+    "scope": "takes no arguments and returns a string or None",
+    "redact": "takes a text and returns what of it may be kept",
+    "caller": "takes no arguments and returns a string or None",
+}
+
+
+def _check_tag_models() -> list[CheckMessage]:
+    config = conf.config()
+    messages: list[CheckMessage] = []
+    for label in config.tag_models:
+        try:
+            apps.get_model(label)
+        except (LookupError, ValueError) as error:
+            messages.append(
+                Error(
+                    f"LLMCACHE_CONFIG['TAG_MODELS'] names {label!r}, which is no model: {error}",
+                    hint='Write "app_label.ModelName" of an app in INSTALLED_APPS.',
+                    id="llmcache.E006",
+                )
+            )
+    if config.tag_models and config.recorder == "off":
+        messages.append(
+            Error(
+                "LLMCACHE_CONFIG['TAG_MODELS'] needs the index to find what an object tags, but "
+                "RECORDER is 'off'.",
+                hint="Set RECORDER to 'database', or leave out TAG_MODELS.",
+                id="llmcache.E006",
+            )
+        )
+    return messages

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.db.models import Model
+
 from llmcache.exceptions import InvalidRequest
+from llmcache.tags import tag_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Controls:
         stale_while_revalidate: seconds past its ttl that an entry may answer while it is renewed.
         stale_if_error: seconds past its ttl that an entry may answer when upstream fails.
         namespace, scope: part of the key; override the cache's and the configuration's.
-        tags: labels to evict by.
+        tags: labels to evict by; saved objects of TAG_MODELS were given as they are.
         key: the caller's own key in place of the request's parameters.
         caller: a label for whoever makes the call, for the figures; not part of the key.
         bucket: keep this many variants of the answer and serve one of them at random.
@@ -75,8 +78,12 @@ def _text(name: str, value: object) -> str:
 
 def _tags(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
-        raise InvalidRequest(f"cache control {name!r} must be a list of strings, not {value!r}.")
-    return tuple(sorted({_text(name, tag) for tag in value}))
+        raise InvalidRequest(
+            f"cache control {name!r} must be a list of strings and model objects, not {value!r}."
+        )
+    return tuple(
+        sorted({tag_of(tag) if isinstance(tag, Model) else _text(name, tag) for tag in value})
+    )
 
 
 def _count(name: str, value: object) -> int:

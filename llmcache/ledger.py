@@ -160,7 +160,7 @@ def _log(measured: Iterable[_Measured], using: str) -> None:
     Call.objects.using(using).bulk_create(rows, batch_size=_AT_A_TIME)
 
 
-_SUMS: Final = (
+SUMS: Final = (
     "calls",
     "input_tokens",
     "output_tokens",
@@ -179,7 +179,7 @@ _SUMS: Final = (
 
 def _add_up(measured: Iterable[_Measured], lost: int, using: str) -> None:
     """Add a batch to the figures of its hours."""
-    figures: defaultdict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(_SUMS))
+    figures: defaultdict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
     for m in measured:
         record = m.record
         key = (
@@ -211,10 +211,10 @@ def _add_up(measured: Iterable[_Measured], lost: int, using: str) -> None:
         figures[key] = [old + new for old, new in zip(figures[key], added, strict=True)]
     if lost:
         hour = int(datetime.now(UTC).timestamp() // 3600) * 3600
-        figures[hour, "", "", "", "", "", LOST, 0] = [lost, *([0] * (len(_SUMS) - 1))]
+        figures[hour, "", "", "", "", "", LOST, 0] = [lost, *([0] * (len(SUMS) - 1))]
     # In one order in every process, so that two of them cannot wait for each other.
     for key in sorted(figures, key=str):
-        _add(key, dict(zip(_SUMS, figures[key], strict=True)), using)
+        _add(key, dict(zip(SUMS, figures[key], strict=True)), using)
 
 
 def _add(key: tuple[Any, ...], sums: dict[str, float], using: str) -> None:

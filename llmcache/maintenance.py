@@ -15,6 +15,7 @@ from functools import partial
 from time import time
 from typing import Final
 
+from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.utils import timezone
 
@@ -105,6 +106,10 @@ def evict(
     if name == "digest":  # it need not be in the index
         return _evict_digest(eviction, value, alias)
     return _evict_thoroughly(eviction, lambda: entries)
+
+
+aevict: Final = sync_to_async(evict)
+"""As `evict`, for async code."""
 
 
 def evict_entries(

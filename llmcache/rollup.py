@@ -1,0 +1,60 @@
+"""Figures of hours made into figures of days once they are old, so that the table stays small."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.db import router, transaction
+from django.db.models import F
+from django.db.models.functions import TruncDay
+from django.utils import timezone
+
+from llmcache import conf
+from llmcache.ledger import SUMS
+from llmcache.models import HourlyStat
+
+_PLACE: Final = ("alias", "kind", "model", "namespace", "caller", "outcome", "speed")
+_AT_A_TIME: Final = 500
+
+
+def roll_up() -> int:
+    """Make days of the hours older than RETENTION_DAYS; how many rows that spared.
+
+    A day's row stands at its midnight, UTC. Sums are kept to the last token; a second run finds
+    nothing to do.
+    """
+    today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    oldest = today - timedelta(days=conf.config().retention_days)
+    hours = HourlyStat.objects.filter(hour__lt=oldest)
+    days = hours.annotate(day=TruncDay("hour", tzinfo=UTC)).exclude(hour=F("day"))
+    found = sorted(days.values_list("day", flat=True).distinct())
+    return sum(_roll_up_day(day) for day in found)
+
+
+def _roll_up_day(day: datetime) -> int:
+    using = router.db_for_write(HourlyStat)
+    rows = HourlyStat.objects.using(using).between(day, day + timedelta(days=1))
+    with transaction.atomic(using=using):
+        # Locked, so that two workers at once don't both add up the same rows.
+        hours = list(rows.select_for_update().order_by("pk"))
+        sums: defaultdict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
+        for row in hours:
+            place = tuple(getattr(row, name) for name in _PLACE)
+            added = [getattr(row, name) for name in SUMS]
+            sums[place] = [old + new for old, new in zip(sums[place], added, strict=True)]
+        for start in range(0, len(hours), _AT_A_TIME):
+            rows.filter(pk__in=[row.pk for row in hours[start : start + _AT_A_TIME]]).delete()
+        HourlyStat.objects.using(using).bulk_create(
+            [
+                HourlyStat(
+                    hour=day,
+                    **dict(zip(_PLACE, place, strict=True)),
+                    **dict(zip(SUMS, values, strict=True)),
+                )
+                for place, values in sums.items()
+            ],
+            batch_size=_AT_A_TIME,
+        )
+    return len(hours) - len(sums)
