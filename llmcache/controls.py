@@ -73,6 +73,13 @@ def _seconds(name: str, value: object) -> float:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidRequest(f"cache control {name!r} must be a non-empty string, not {value!r}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            f"cache control {name!r} is not text that UTF-8 can write: {value!r}; "
+            "replace its lone surrogates."
+        ) from error
     return value
 
 

@@ -49,7 +49,11 @@ def _each_signal(model: type[Model], verb: str) -> None:
         getattr(m2m_changed, verb)(_related, sender=through, dispatch_uid=name)
 
 
-def _changed(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
+def _changed(
+    sender: type[Model], instance: Model, using: str, created: bool = False, **kwargs: Any
+) -> None:
+    if created:  # nothing is tagged with what did not exist
+        return
     models = (sender._meta.concrete_model, *sender._meta.get_parent_list())
     _evict_at_commit(
         [

@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "llmcache",
+    "tests.shop",
 ]
 
 # A file, not memory: async code reaches the database from another thread.
