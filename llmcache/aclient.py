@@ -9,7 +9,7 @@ import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from time import perf_counter, time
 
-from llmcache import answers, conf, engine, events, writer
+from llmcache import answers, conf, engine, events, revalidation, writer
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -27,7 +27,6 @@ Found = tuple[Envelope, str]
 """An entry that answers a call, and the outcome that this is."""
 
 _flights: AsyncFlights[Envelope] = AsyncFlights()
-_background: set[asyncio.Task[None]] = set()
 
 
 async def run(call: Call, store: Store | None) -> Response | AsyncStream:
@@ -44,7 +43,7 @@ async def run(call: Call, store: Store | None) -> Response | AsyncStream:
         found = await _lookup(plan)
         if found is not None:
             if found[1] == STALE and plan.write:
-                _refresh(plan)
+                revalidation.in_task(plan, _flights, _ask, _write)
             return await _answer(plan, *found)
     if call.controls.only_if_cached:
         recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
@@ -219,30 +218,6 @@ async def _write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
             await asyncio.to_thread(add_cache, result, **engine.kwargs(plan.call))
     except Exception as error:
         writer.write_failed(store, error, len(items))
-
-
-def _refresh(plan: Plan) -> None:
-    """Renew a stale entry in the background, unless somebody is at it already."""
-    place = (id(plan.store), plan.digest)
-    flight, leads = _flights.join(place)
-    if not leads:
-        return
-
-    async def renew() -> None:
-        try:
-            envelope, items = await _ask(plan)
-            flight.set_result(envelope)
-            await _write(plan, items, envelope)
-        except Exception as error:
-            events.count("refresh_error")
-            events.logger.warning("A stale entry could not be renewed: %s", error)
-        finally:
-            _flights.land(place)
-
-    # The loop keeps only weak references to its tasks.
-    task = asyncio.get_running_loop().create_task(renew())
-    _background.add(task)
-    task.add_done_callback(_background.discard)
 
 
 # --- streams ---

@@ -93,6 +93,8 @@ def entry(
         return None
     if controls.tags:
         header["tags"] = list(controls.tags)
+    if plan.pinned:
+        header["pinned"] = True
     for name in ("namespace", "scope"):
         if plan.material and plan.material.get(name):
             header[name] = plan.material[name]

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
 from collections.abc import Callable, Generator, Iterator
 from time import perf_counter, time
 
 from asgiref.sync import async_to_sync
-from django.db import connections
 
-from llmcache import answers, conf, engine, events, writer
+from llmcache import answers, conf, engine, events, revalidation, writer
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -42,14 +40,19 @@ def run(call: Call, store: Store | None) -> Response | Stream:
         NotCached: `only-if-cached` was asked for and no entry answers.
         UpstreamError: upstream failed, and no stale entry may answer.
     """
-    plan = engine.plan(call, store)
+    return carry_out(engine.plan(call, store))
+
+
+def carry_out(plan: Plan) -> Response | Stream:
+    """As `run`, for a call that is planned already."""
+    call = plan.call
     if call.kind == "embedding" and plan.material is not None:
         return _embed(plan)
     if plan.read:
         found = _lookup(plan)
         if found is not None:
             if found[1] == STALE and plan.write:
-                _refresh(plan)
+                revalidation.in_thread(plan, _flights, _ask, _write)
             return _answer(plan, *found)
     if call.controls.only_if_cached:
         recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
@@ -222,28 +225,6 @@ def _write(
         writer.write_failed(store, error, len(items))
     finally:
         written()
-
-
-def _refresh(plan: Plan) -> None:
-    """Renew a stale entry in the background, unless somebody is at it already."""
-    place = (id(plan.store), plan.digest)
-    flight, leads = _flights.join(place)
-    if not leads:
-        return
-
-    def renew() -> None:
-        try:
-            envelope, items = _ask(plan)
-            flight.set_result(envelope)
-            _write(plan, items, envelope)
-        except Exception as error:
-            events.count("refresh_error")
-            events.logger.warning("A stale entry could not be renewed: %s", error)
-        finally:
-            _flights.land(place)
-            connections.close_all()
-
-    threading.Thread(target=renew, name="llmcache-refresh", daemon=True).start()
 
 
 # --- streams ---

@@ -35,6 +35,7 @@ class Plan:
         read, write: whether the store is to be asked, and told.
         outcome, reason: how the call ends if no entry answers it.
         fallback: an entry past its ttl that may answer if upstream fails.
+        pinned: whether the entries that the call brings are to be pinned, as those they replace.
         records: what the index is to know of the entries that the call brings.
         landings: how many flights had landed when the store was read.
         started: `perf_counter()` at the start of the call.
@@ -51,6 +52,7 @@ class Plan:
     reason: str = ""
     fallback: Envelope | None = None
     layer: str = ""
+    pinned: bool = False
     records: list[EntryRecord] = field(default_factory=list)
     landings: int = 0
     started: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -55,6 +56,8 @@ def _says_something(choice: Mapping[str, Any]) -> bool:
 def ttl_for(controls: Controls, default: float | None) -> float | None:
     """Seconds to keep a new entry; None for no end, 0 for not at all."""
     ttl = default if controls.ttl is None else controls.ttl
+    if ttl == math.inf:
+        return None
     jitter = conf.config().ttl_jitter
     if ttl and jitter:
         ttl *= 1 - random.random() * jitter  # noqa: S311

@@ -224,7 +224,9 @@ class Recorder:
                 if not any(batch):
                     return True
                 try:
-                    _deliver(*batch)
+                    batch = _sent(*batch)
+                    if any(batch):
+                        _write(*batch)
                 except Exception as error:
                     if self._may_pass(error):
                         self._failed = batch
@@ -259,12 +261,15 @@ class Recorder:
         return len(self._calls) + len(self._entries) + again
 
 
-def _deliver(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> None:
-    recorder_setting = conf.config().recorder
-    if recorder_setting in task_queue.QUEUES and task_queue.send_records(
-        recorder_setting, calls, entries, lost
-    ):
-        return
+def _sent(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> Batch:
+    """What of a batch is left to write here, once the task queue of RECORDER has taken its part."""
+    queue = conf.config().recorder
+    if queue in task_queue.QUEUES:
+        return task_queue.send_records(queue, calls, entries, lost)
+    return calls, entries, lost
+
+
+def _write(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> None:
     from llmcache import ledger
 
     ledger.write(calls, entries, lost)

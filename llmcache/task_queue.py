@@ -6,19 +6,65 @@ A broker that does not answer costs a count and a log line, and the caller does 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, Final
 
-from llmcache import events
+from llmcache import backends, conf, events
+from llmcache.backends.base import BaseBackend
+from llmcache.backends.layered import LayeredBackend
 from llmcache.breaker import Breaker
 from llmcache.records import CallRecord, EntryRecord
 
 QUEUES: Final = {"celery": "llmcache.tasks", "django.tasks": "llmcache.django_tasks"}
 """The settings' names of task queues, and the modules that have the tasks for each."""
 RECORDS_A_TASK: Final = 1000
+LARGEST: Final = 1 << 20
+"""Bytes of one task's data; a broker is no place for more."""
+
+Batch = tuple[list[CallRecord], list[EntryRecord], int]
 
 _breakers: Final = {queue: Breaker() for queue in QUEUES}
+_in_place: ContextVar[bool] = ContextVar("llmcache.in_place", default=False)
+
+
+@contextmanager
+def in_place() -> Iterator[None]:
+    """Within it, nothing of this thread or task goes to a worker or to another thread: it is one,
+    or it needs the result at once.
+    """
+    token = _in_place.set(True)
+    try:
+        yield
+    finally:
+        _in_place.reset(token)
+
+
+def is_in_place() -> bool:
+    """Whether `in_place` holds here."""
+    return _in_place.get()
+
+
+def chosen() -> str | None:
+    """The queue that WRITER names; None where it names none, and within `in_place`."""
+    writer = conf.config().writer
+    return writer if writer in QUEUES and not _in_place.get() else None
+
+
+def reaches(backend: BaseBackend) -> bool:
+    """Whether a worker has the same store: the settings name it, and no part of it is in the memory
+    of this process alone.
+    """
+    named = backend.alias in conf.backends() and backends.stores[backend.alias] is backend
+    return named and not _has_memory(backend)
+
+
+def _has_memory(backend: BaseBackend) -> bool:
+    if isinstance(backend, LayeredBackend):
+        return any(_has_memory(layer) for layer in backend.layers)
+    return backend.process_local
 
 
 def send(queue: str, task: str, **arguments: Any) -> bool:
@@ -50,26 +96,22 @@ def send(queue: str, task: str, **arguments: Any) -> bool:
 
 def send_records(
     queue: str, calls: Sequence[CallRecord], entries: Sequence[EntryRecord], lost: int
-) -> bool:
-    """Queue a batch of records in one task or several; False when none was taken.
+) -> Batch:
+    """Queue a batch of records, in one task or several.
 
-    A part that is not taken after another was is written in place.
+    Returns:
+        What the queue did not take.
     """
-    from llmcache import jobs
-
-    sent = False
     for start in range(0, max(len(calls), len(entries), 1), RECORDS_A_TASK):
         part = slice(start, start + RECORDS_A_TASK)
-        arguments: dict[str, Any] = {
-            "calls": [record.as_json() for record in calls[part]],
-            "entries": [record.as_json() for record in entries[part]],
-            "lost": 0 if start else lost,
-            "batch_id": str(uuid.uuid4()),
-        }
-        if send(queue, "flush_records", **arguments):
-            sent = True
-        elif not sent:
-            return False
-        else:
-            jobs.flush_records(**arguments)
-    return sent
+        taken = send(
+            queue,
+            "flush_records",
+            calls=[record.as_json() for record in calls[part]],
+            entries=[record.as_json() for record in entries[part]],
+            lost=0 if start else lost,
+            batch_id=str(uuid.uuid4()),
+        )
+        if not taken:
+            return list(calls[start:]), list(entries[start:]), 0 if start else lost
+    return [], [], 0

@@ -2,7 +2,8 @@
 line.
 
 Inline, the entry is stored before the caller has the answer. With `WRITER = "thread"` one thread of
-the process stores it afterwards, from a bounded queue; a full queue stores inline, so nothing is
+the process stores it afterwards, from a bounded queue. With a task queue a worker stores it: the
+sealed bytes travel. What the thread or the queue does not take is stored inline, so nothing is
 lost.
 """
 
@@ -12,10 +13,11 @@ import atexit
 import os
 import queue
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 
-from llmcache import conf, events, signals
-from llmcache.backends.base import Item
+from llmcache import conf, events, signals, task_queue
+from llmcache.backends.base import Item, run_in_thread
 from llmcache.envelope import unseal
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
@@ -42,12 +44,32 @@ def write(
         records: what the index is to know of them once they are stored.
         written: called once they are stored or have failed to be, in whichever thread did it.
     """
-    if conf.config().writer == "thread" and _worker.put(store, items, records, written):
+    if _by_thread() and _worker.put(store, items, records, written):
         return
     try:
-        write_now(store, items, records)
+        if not _by_worker(store, items, records):
+            write_now(store, items, records)
     finally:
         written()
+
+
+def _by_thread() -> bool:
+    return conf.config().writer == "thread" and not task_queue.is_in_place()
+
+
+def _by_worker(store: Store, items: Sequence[Item], records: Sequence[EntryRecord]) -> bool:
+    """Send entries to a worker; False when they are to be stored here."""
+    queue = task_queue.chosen()
+    size = sum(len(item.data) for item in items)
+    if queue is None or size > task_queue.LARGEST or not task_queue.reaches(store.backend):
+        return False
+    return task_queue.send(
+        queue,
+        "write_items",
+        alias=store.alias,
+        items=[[item.digest, b64encode(item.data).decode(), item.ttl] for item in items],
+        records=[record.as_json() for record in records],
+    )
 
 
 def write_now(store: Store, items: Sequence[Item], records: Sequence[EntryRecord] = ()) -> None:
@@ -69,7 +91,9 @@ def write_now(store: Store, items: Sequence[Item], records: Sequence[EntryRecord
 
 async def awrite(store: Store, items: Sequence[Item], records: Sequence[EntryRecord] = ()) -> None:
     """As `write`, from async code; the thread writer is shared."""
-    if conf.config().writer == "thread" and _worker.put(store, items, records, _nothing):
+    if _by_thread() and _worker.put(store, items, records, _nothing):
+        return
+    if task_queue.chosen() is not None and await run_in_thread(_by_worker, store, items, records):
         return
     if not store.breaker.allows():
         events.count("write_skipped", len(items))
@@ -100,8 +124,13 @@ def write_failed(store: Store, error: Exception, number: int) -> None:
 
 
 def announce(store: Store, items: Sequence[Item], records: Sequence[EntryRecord]) -> None:
-    """Tell the index of stored entries, and send `entry_stored` for each if anybody listens."""
+    """Tell the index of stored entries, and whoever listens to `entry_stored`."""
     recorder.entries(records)
+    tell(store, items)
+
+
+def tell(store: Store, items: Sequence[Item]) -> None:
+    """Send `entry_stored` for each stored entry, if anybody listens."""
     if not signals.entry_stored.receivers:
         return
     for item in items:
