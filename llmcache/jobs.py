@@ -280,7 +280,7 @@ def warm(
 # --- starting ---
 
 JOBS: Final[dict[str, Callable[..., Any]]] = {
-    job.__name__: job
+    job.__name__: task_queue.in_place()(job)
     for job in (
         write_items,
         flush_records,
@@ -291,12 +291,7 @@ JOBS: Final[dict[str, Callable[..., Any]]] = {
         warm,
     )
 }
-
-
-def run(task: str, arguments: Mapping[str, Any]) -> Any:
-    """Do a job here and now. Raises what the job raises."""
-    with task_queue.in_place():
-        return JOBS[task](**arguments)
+"""The functions above by their names. What they store, they store themselves: see `in_place`."""
 
 
 def start(task: str, **arguments: Any) -> bool:
@@ -330,7 +325,7 @@ def start(task: str, **arguments: Any) -> bool:
 
 def _run_in_thread(task: str, arguments: Mapping[str, Any]) -> None:
     try:
-        run(task, arguments)
+        JOBS[task](**arguments)
     except Exception:
         events.count("job_error")
         events.logger.exception("The job %s failed", task)

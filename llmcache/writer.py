@@ -205,5 +205,6 @@ class _Worker:
 
 _worker = _Worker()
 flush = _worker.flush
-atexit.register(_worker.stop)
+stop = _worker.stop
+atexit.register(stop)
 os.register_at_fork(after_in_child=_worker._start_afresh)

@@ -17,6 +17,7 @@ from llmcache.upstreams.fake import FakeUpstream
 from tests.doors import AsyncDoor, SyncDoor
 
 pytest_plugins = [
+    "tests.servers.celery",
     "tests.servers.provider",
     "tests.servers.postgres",
     "tests.servers.redis",

@@ -256,6 +256,7 @@ def _each(method: str) -> Any:
     return run
 
 
-atexit.register(_each("flush"))
+flush_all = _each("flush")
+atexit.register(flush_all)
 # What waits in the parent is the parent's to send.
 os.register_at_fork(after_in_child=_each("_start_afresh"))
