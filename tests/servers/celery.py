@@ -46,24 +46,30 @@ class Site:
 
     Attributes:
         config: its LLMCACHE_CONFIG.
+        database: an entry of DATABASES; SQLite if it is empty.
+        django_tasks: whether it has a worker of Django's own tasks, in its database.
     """
 
     directory: Path
     broker: str
     provider: str
     config: dict[str, Any] = field(default_factory=dict)
+    database: dict[str, Any] = field(default_factory=dict)
+    django_tasks: bool = False
     queue: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.servers.celery_settings",
+            "DJANGO_SETTINGS_MODULE": "tests.servers.worker_settings",
             "SITE_DIRECTORY": str(self.directory),
+            "SITE_DATABASE": json.dumps(self.database),
             "SITE_BROKER": self.broker,
             "SITE_PROVIDER": self.provider,
             "SITE_CONFIG": json.dumps(self.config),
             "SITE_QUEUE": self.queue,
+            "SITE_TASKS": "1" if self.django_tasks else "",
         }
 
     def run(self, code: str) -> Any:
@@ -91,6 +97,11 @@ class Site:
             timeout=60,
             **options,
         )
+
+    def migrate(self) -> None:
+        """Make the tables of its database."""
+        done = self.manage("migrate", "--verbosity", "0")
+        assert done.returncode == 0, done.stderr
 
     def until(self, code: str, right: Callable[[Any], bool], seconds: float = 30) -> Any:
         """Run code again and again until what it says is right."""
@@ -138,13 +149,12 @@ def end_worker(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def celery_site(tmp_path: Path, redis_server: RedisServer, provider: Provider) -> Iterator[Site]:
+def celery_site(tmp_path: Path, redis_server: RedisServer, provider: Provider) -> Site:
     """A migrated site; the test sets its `config` and starts its workers."""
     if find_spec("celery") is None:
         from tests.conftest import missing
 
         missing("Celery", "the package celery is not installed")
     site = Site(tmp_path, f"{redis_server.url}/0", provider.base_url)
-    migrated = site.manage("migrate", "--verbosity", "0")
-    assert migrated.returncode == 0, migrated.stderr
-    yield site
+    site.migrate()
+    return site

@@ -15,7 +15,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _DIRECTORY = Path(os.environ["SITE_DIRECTORY"])
 DATABASES = {
-    "default": {
+    "default": json.loads(os.environ["SITE_DATABASE"])
+    or {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": _DIRECTORY / "site.sqlite3",
         "OPTIONS": {"timeout": 30, "transaction_mode": "IMMEDIATE"},
@@ -38,3 +39,6 @@ LLMCACHE_CONFIG = {
 }
 CELERY_BROKER_URL = os.environ["SITE_BROKER"]
 CELERY_TASK_DEFAULT_QUEUE = os.environ.get("SITE_QUEUE", "celery")
+if os.environ.get("SITE_TASKS"):  # the worker of Django's own tasks
+    INSTALLED_APPS += ["django_tasks_db"]
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
