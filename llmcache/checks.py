@@ -4,6 +4,7 @@
     llmcache.E002   LLMCACHE cannot be used
     llmcache.E003   LLMCACHE_PROVIDERS cannot be used
     llmcache.E004   a function that LLMCACHE_CONFIG names cannot be imported
+    llmcache.E005, W107, W108   of task queues, in `llmcache.queue_checks`
     llmcache.E006   LLMCACHE_CONFIG["TAG_MODELS"] cannot be used
     llmcache.E1xx, W1xx   of single backends, in `llmcache.backends`
     llmcache.E2xx, W2xx   of single providers, in `llmcache.upstreams`
@@ -22,7 +23,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from llmcache import backends, conf, upstreams
+from llmcache import backends, conf, queue_checks, upstreams
 from llmcache.exceptions import InvalidRequest
 
 _DOCS = "See the settings reference in the documentation of django-llmcache."
@@ -35,10 +36,13 @@ def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMe
         for name in ("scope", "redact", "caller"):
             messages += _check_function(name)
         messages += _check_tag_models()
+        messages += queue_checks.check_queues()
     aliases = _read(conf.backends, "llmcache.E002")
     if not aliases:
         for alias in conf.backends():
             aliases += _built(partial(backends.stores.__getitem__, alias), "llmcache.E002")
+    if not any(message.is_serious() for message in (*messages, *aliases)):
+        messages += queue_checks.check_reach()
     providers = _read(conf.providers, "llmcache.E003")
     if not providers:
         for name in conf.providers():

@@ -21,12 +21,12 @@ from django.db import DataError, IntegrityError, connections
 from llmcache import (
     backends,
     caching,
-    conf,
     events,
     ledger,
     maintenance,
     refreshing,
     rollup,
+    sweeping,
     task_queue,
     warming,
     writer,
@@ -145,7 +145,7 @@ def _write_singly(calls: Sequence[CallRecord], entries: Sequence[EntryRecord]) -
 # --- keeping house ---
 
 
-def sweep_expired(limit: int = maintenance.BATCH, batches: int = 100) -> dict[str, Any]:
+def sweep_expired(limit: int = sweeping.BATCH, batches: int = 100) -> dict[str, Any]:
     """Delete what has expired: in stores that need it, the index and the logs.
 
     Args:
@@ -155,18 +155,7 @@ def sweep_expired(limit: int = maintenance.BATCH, batches: int = 100) -> dict[st
     Returns:
         What was deleted, and `problems`, what stores that failed have said.
     """
-    done = maintenance.Swept()
-    for _ in range(batches):
-        healthy = [alias for alias in conf.backends() if alias not in done.problems]
-        swept = maintenance.sweep(limit, aliases=healthy)
-        for alias, number in swept.stores.items():
-            done.stores[alias] = done.stores.get(alias, 0) + number
-        done.index += swept.index
-        done.log += swept.log
-        done.problems |= swept.problems
-        if not swept.total:
-            break
-    return asdict(done)
+    return asdict(sweeping.total(sweeping.sweep_all(limit, batches=batches)))
 
 
 def rollup_hours() -> int:
@@ -217,7 +206,15 @@ def entries_matching(filters: Mapping[str, Any]) -> EntryQuerySet:
     Raises:
         InvalidRequest: Entry has no such lookup, or it takes no such value.
     """
-    entries = Entry.objects.all()
+    return narrowed(Entry.objects.all(), filters)
+
+
+def narrowed(entries: EntryQuerySet, filters: Mapping[str, Any]) -> EntryQuerySet:
+    """Those of some entries that filters as of `evict_matching` name.
+
+    Raises:
+        InvalidRequest: Entry has no such lookup, or it takes no such value.
+    """
     try:
         for name, value in filters.items():
             ask = _QUESTIONS.get(name)

@@ -52,12 +52,15 @@ def write(
     entries: Sequence[EntryRecord],
     lost: int = 0,
     batch_id: str | None = None,
+    *,
+    restored: bool = False,
 ) -> None:
     """Write one batch.
 
     Args:
         lost: how many records were dropped since the last batch.
         batch_id: a UUID; a batch that was written under it before is not written again.
+        restored: whether entries that were evicted since they were made are to stay.
 
     Raises:
         DatabaseError: nothing of the batch was written, or only hits are missing from it.
@@ -74,7 +77,8 @@ def write(
         _log(measured, using)
         _add_up(measured, lost, using)
     _count_hits(calls, using)
-    _evict_overtaken(latest.values())
+    if not restored:
+        _evict_overtaken(latest.values())
 
 
 # --- calls ---

@@ -5,7 +5,7 @@ A call that is cached already costs nothing, so the same list may be run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ Numbered = tuple[int, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """How one request ended: with an outcome, or else with an error."""
+    """How one request ended: with an outcome, or why its answer was not stored, or an error."""
 
     number: int
     outcome: str = ""
@@ -32,7 +32,7 @@ class Warmed:
 
 def warm(
     requests: Iterable[Numbered], *, concurrency: int = 4, alias: str | None = None
-) -> Iterator[Warmed]:
+) -> Generator[Warmed, None, None]:
     """Make calls, and yield how each ended, in the order of their ends.
 
     Closing the iterator begins no further calls and waits for those under way.
@@ -68,7 +68,8 @@ def _ask(number: int, request: Mapping[str, Any], alias: str | None) -> Warmed:
             answer = getattr(api, kind_of(request))(**arguments_of(request, alias))
             for _ in answer if request.get("stream") else ():
                 pass  # a stream is stored once it has been read
-        return Warmed(number, outcome=answer.cache.outcome)
+        reason = answer.cache.reason
+        return Warmed(number, reason if reason.startswith("not stored") else answer.cache.outcome)
     except Exception as error:
         return Warmed(number, error=f"{type(error).__name__}: {error}")
     finally:
