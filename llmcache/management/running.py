@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -54,7 +54,8 @@ class Running(BaseCommand):
 
     def bar(self, what: str, total: int | None = None) -> Bar:
         """A progress bar, if the result goes to a terminal."""
-        return Bar(self.stdout, what, total)  # type: ignore[arg-type]
+        inner = cast(TextIO, self.stdout._out)  # the wrapper ends every text with a new line
+        return Bar(inner, what, total)
 
     def aliases(self, given: str | None) -> list[str]:
         """The alias that was given, or all.

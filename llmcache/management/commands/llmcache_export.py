@@ -53,7 +53,7 @@ class Command(Running):
                 bar.advance()
         self.say(f"Exported {counted(export.written, 'entry', 'entries')}.")
         if export.gone:
-            self.say(f"{counted(export.gone, 'entry', 'entries')} of the index are gone.")
+            self.say(f"Gone from their store: {counted(export.gone, 'entry', 'entries')}.")
         if export.problems:
             problems = (f"{alias}: {said}" for alias, said in export.problems.items())
             raise Failed(f"Some stores failed:{listed(problems)}")

@@ -1,0 +1,117 @@
+"""`llmcache_reindex` makes the index anew from what the stores have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from llmcache import backends
+from llmcache.models import Entry
+
+pytestmark = pytest.mark.django_db
+
+
+def test_entries_that_the_index_lost_are_found_again(run: Any, site: Path, ask: Any) -> None:
+    ask("one", tags=["daily"], namespace="shop", ttl=600)
+    fields = ("digest", "model", "namespace", "size", "input_tokens", "created", "expires")
+    before = Entry.objects.values_list(*fields).get()
+    Entry.objects.all().delete()
+    assert run("reindex").out == "default: 1 entry seen, 1 indexed\n"
+    assert Entry.objects.values_list(*fields).get() == before
+    assert Entry.objects.get().tags.get().name == "daily"
+    assert run("reindex").out == "default: 1 entry seen, 0 indexed\n"
+
+
+def test_rows_that_are_there_keep_their_prompts_and_hits(run: Any, site: Path, ask: Any) -> None:
+    ask("one")
+    ask("one")
+    before = Entry.objects.values().get()
+    assert before["hits"] == 1 and before["material"]
+    run("reindex")
+    assert Entry.objects.values().get() == before
+
+
+def test_a_row_older_than_its_entry_is_renewed_and_keeps_its_prompt(
+    run: Any, site: Path, ask: Any
+) -> None:
+    ask("one")
+    Entry.objects.update(created="2020-01-01T00Z")
+    assert "1 indexed" in run("reindex").out
+    entry = Entry.objects.get()
+    assert entry.created.year > 2020
+    assert entry.preview == "one" and entry.material
+
+
+def test_rows_whose_entry_is_gone_go_only_when_asked(run: Any, site: Path, ask: Any) -> None:
+    ask("stays")
+    backends.stores["default"].delete(ask("gone").cache.key)
+    run("reindex")
+    assert Entry.objects.count() == 2
+    assert (
+        "1 row of entries that are gone would be deleted"
+        in run("reindex", "--prune", "--dry-run").out
+    )
+    assert Entry.objects.count() == 2
+    assert "1 row of entries that are gone deleted" in run("reindex", "--prune").out
+    assert Entry.objects.get().preview == "stays"
+
+
+def test_entries_that_do_not_open_are_counted_and_not_indexed(
+    run: Any, site: Path, ask: Any
+) -> None:
+    ask("one")
+    backends.stores["default"].set("0" * 64, b"damaged", None)
+    assert run("reindex").out == "default: 2 entries seen, 0 indexed, 1 do not open\n"
+
+
+def test_a_dry_run_writes_no_row(run: Any, site: Path, ask: Any) -> None:
+    ask("one")
+    Entry.objects.all().delete()
+    assert run("reindex", "--dry-run").out == "default: 1 entry seen, 1 would be indexed\n"
+    assert not Entry.objects.exists()
+
+
+def test_a_store_in_another_processs_memory_is_refused_and_its_rows_stay(
+    run: Any, site: Path, ask: Any
+) -> None:
+    Entry.objects.create(alias="memory", digest="0" * 64, size=1, created="2026-01-01T00Z")
+    done = run("reindex", "--prune", "--alias", "memory")
+    assert done.code == 2
+    assert "in the memory of each process" in done.err
+    assert "memory" not in run("reindex", "--prune").out
+    assert Entry.objects.filter(alias="memory").exists()
+
+
+def test_a_layer_of_another_store_is_indexed_as_that_store(run: Any, site: Path, ask: Any) -> None:
+    from django.conf import settings
+
+    layered = {
+        "default": {
+            "BACKEND": "llmcache.backends.layered.LayeredBackend",
+            "OPTIONS": {"layers": ["memory", "disk"]},
+        },
+        "memory": settings.LLMCACHE["memory"],
+        "disk": settings.LLMCACHE["default"],
+    }
+    with override_settings(LLMCACHE=layered):
+        ask("one")
+        Entry.objects.all().delete()
+        assert run("reindex").out == "default: 1 entry seen, 1 indexed\n"
+    assert Entry.objects.get().alias == "default"
+
+
+def test_a_store_that_fails_is_named(
+    run: Any, site: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(digests: object) -> dict[str, bytes]:
+        raise OSError("unplugged")
+
+    ask("one")
+    monkeypatch.setattr(backends.stores["default"], "get_many", fail)
+    done = run("reindex", "--prune")
+    assert done.code == 1
+    assert "default: OSError: unplugged" in done.err
+    assert Entry.objects.count() == 1
