@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.servers.celery import Site, end_worker
-from tests.servers.provider import CHAT, Provider, answer
+from tests.servers.provider import CHAT, Provider, answer, delta, events, stream
 
 QUEUE = {"WRITER": "celery", "RECORDER": "celery"}
 COUNTS = """
@@ -60,6 +60,39 @@ def test_async_callers_hand_their_answers_to_the_worker_too(
     with celery_site.worker():
         celery_site.until(COUNTS, lambda said: said["entries"] == 1)
     assert celery_site.run(code) == "hit"
+
+
+def test_streams_and_embeddings_are_stored_by_the_worker_too(
+    celery_site: Site, provider: Provider
+) -> None:
+    celery_site.config = QUEUE
+    code = """
+        messages = [{"role": "user", "content": "hello"}]
+        stream = llmcache.completion("m", messages=messages, stream=True)
+        list(stream)
+        vectors = llmcache.embedding("m", input=["one", "two"])
+        say([stream.cache.outcome, vectors.cache.outcome])
+    """
+    vectors = [{"object": "embedding", "index": n, "embedding": [0.5]} for n in range(2)]
+    usage = {"prompt_tokens": 2, "total_tokens": 2}
+    provider.script(
+        stream(events(delta("Hello"), delta("", "stop"))),
+        answer({"object": "list", "data": vectors, "model": "m", "usage": usage}),
+    )
+    with celery_site.worker():
+        assert celery_site.run(code) == ["miss", "miss"]
+        celery_site.until(COUNTS, lambda said: said["entries"] == 3)
+        assert celery_site.run(code) == ["hit", "hit"]
+
+
+def test_an_answer_too_large_for_a_broker_is_stored_in_place(
+    celery_site: Site, provider: Provider
+) -> None:
+    celery_site.config = {**QUEUE, "COMPRESS_MIN_BYTES": 0}
+    choice = {**CHAT["choices"][0], "message": {"role": "assistant", "content": "x" * 2**20}}
+    provider.script(answer({**CHAT, "choices": [choice]}))
+    outcomes = celery_site.run('say([ask("hello").cache.outcome for _ in range(2)])')
+    assert outcomes == ["miss", "hit"]  # and no worker runs
 
 
 @pytest.fixture(params=["dead", "hanging"])
