@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from celery.schedules import crontab
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 # What the site writes: its database and the answers on disk.
 DATA_DIR = Path(os.environ.get("EXAMPLE_DATA_DIR") or BASE_DIR / "var")
@@ -97,4 +99,15 @@ LLMCACHE_CONFIG = {
         "gpt-4o-mini": {"input": 0.15, "cached": 0.075, "output": 0.60},
         "smollm2-135m-instruct": {"input": 0.15, "output": 0.60},
     }
+}
+
+# --- Celery ---
+
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0")
+CELERY_BEAT_SCHEDULE = {
+    "llmcache-sweep": {"task": "llmcache.sweep_expired", "schedule": crontab(minute="*/10")},
+    "llmcache-rollup": {
+        "task": "llmcache.rollup_hours",
+        "schedule": crontab(hour="3", minute="30"),
+    },
 }

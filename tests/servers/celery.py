@@ -134,6 +134,11 @@ class Site:
                 process.kill()
                 process.wait()
 
+    @property
+    def logs(self) -> str:
+        """What its workers have logged so far."""
+        return "".join(path.read_text() for path in self.directory.glob("worker-*.log"))
+
     def _wait_until_ready(self, process: subprocess.Popen[bytes], log: Path) -> None:
         end = time.monotonic() + 60
         while b" ready." not in log.read_bytes():

@@ -169,6 +169,22 @@ def test_a_workers_child_loses_none_of_its_records_when_it_ends(
         assert counts == {"calls": 3, "entries": 3, "counted": 3}
 
 
+def test_what_a_store_does_not_take_the_worker_tries_again(
+    celery_site: Site, provider: Provider
+) -> None:
+    celery_site.config = QUEUE
+    celery_site.run('ask("hello")')
+    place = celery_site.directory / "answers"
+    place.rename(celery_site.directory / "away")
+    place.write_text("in the way")
+    with celery_site.worker():
+        celery_site.until("say(None)", lambda _: "Retry in" in celery_site.logs)
+        place.unlink()
+        celery_site.until(COUNTS, lambda said: said["entries"] == 1)
+    assert "StoreFailed" in celery_site.logs
+    assert celery_site.run('say(ask("hello").cache.outcome)') == "hit"
+
+
 def test_records_that_the_broker_delivers_twice_count_once(celery_site: Site) -> None:
     code = """
         import uuid
