@@ -1,4 +1,4 @@
-"""The Celery application of a site of several processes; its settings are in `celery_settings`."""
+"""The Celery application of a site of several processes; its settings are in `worker_settings`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from celery import Celery
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.celery_settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.servers.worker_settings")
 
 app = Celery("tests")
 app.config_from_object("django.conf:settings", namespace="CELERY")
