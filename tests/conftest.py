@@ -18,6 +18,7 @@ from tests.doors import AsyncDoor, SyncDoor
 
 pytest_plugins = [
     "tests.servers.celery",
+    "tests.servers.mariadb",
     "tests.servers.provider",
     "tests.servers.postgres",
     "tests.servers.redis",
