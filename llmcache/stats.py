@@ -6,9 +6,9 @@ for a thousand calls and for a billion. Times are UTC. Money is in the price tab
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ class Latencies:
     miss_p95: float | None
 
 
-def selected(start: datetime, end: datetime | None = None, **filters: str) -> QuerySet[HourlyStat]:
+def selected(start: datetime, end: datetime | None = None, **filters: Any) -> QuerySet[HourlyStat]:
     """The figures of a time, from the hour that `start` lies in.
 
     Args:
@@ -141,6 +141,16 @@ def summary(rows: QuerySet[HourlyStat]) -> Figures:
     return _figures(rows.aggregate(**_sums()))
 
 
+def total(figures: Iterable[Figures]) -> Figures:
+    """Several figures in one."""
+    names = [part.name for part in fields(Figures)]
+    sums = dict.fromkeys(names, 0)
+    for one in figures:
+        for name in names:
+            sums[name] += getattr(one, name)
+    return Figures(**sums)
+
+
 def over_time(
     rows: QuerySet[HourlyStat], start: datetime, end: datetime, *, by_day: bool = False
 ) -> list[tuple[datetime, Figures]]:
@@ -166,24 +176,37 @@ def by(rows: QuerySet[HourlyStat], group: str, limit: int = 20) -> list[tuple[st
     return [(row[group], _figures(row)) for row in found[:limit]]
 
 
-def latencies(rows: QuerySet[HourlyStat]) -> Latencies:
-    """How long hits and misses took. One query."""
-    histograms: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    asked = rows.filter(outcome__in=(*HITS, *MISSES))
-    for row in asked.values("outcome", "speed").annotate(number=Sum("calls")).order_by():
+Speeds = Mapping[tuple[datetime, str], Mapping[int, int]]
+"""How many calls fell on each step of `llmcache.speeds`, by moment and by "hit" or "miss"."""
+
+
+def speeds(rows: QuerySet[HourlyStat], *, by_day: bool = False) -> Speeds:
+    """How fast hits and misses were, by hour or by day. One query."""
+    moment = TruncDay("hour", tzinfo=UTC) if by_day else F("hour")
+    asked = rows.filter(outcome__in=(*HITS, *MISSES)).annotate(moment=moment)
+    found = asked.values("moment", "outcome", "speed").annotate(number=Sum("calls")).order_by()
+    histograms: defaultdict[tuple[datetime, str], Counter[int]] = defaultdict(Counter)
+    for row in found:
         side = "hit" if row["outcome"] in HITS else "miss"
-        histograms[side].append((row["speed"], row["number"]))
-    hit, miss = _merged(histograms["hit"]), _merged(histograms["miss"])
+        histograms[row["moment"], side][row["speed"]] += row["number"]
+    return histograms
+
+
+def latencies(rows: QuerySet[HourlyStat]) -> Latencies:
+    """Percentiles of how long hits and misses took. One query."""
+    return percentiles(speeds(rows))
+
+
+def percentiles(found: Speeds, moment: datetime | None = None) -> Latencies:
+    """Percentiles of all the calls, or of those of one moment."""
+    sides: dict[str, Counter[int]] = {"hit": Counter(), "miss": Counter()}
+    for (at, side), histogram in found.items():
+        if moment is None or at == moment:
+            sides[side].update(histogram)
+    hit, miss = list(sides["hit"].items()), list(sides["miss"].items())
     return Latencies(
         hit_p50=percentile(hit, 0.5),
         hit_p95=percentile(hit, 0.95),
         miss_p50=percentile(miss, 0.5),
         miss_p95=percentile(miss, 0.95),
     )
-
-
-def _merged(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    sums: defaultdict[int, int] = defaultdict(int)
-    for step, number in pairs:
-        sums[step] += number
-    return list(sums.items())

@@ -1,0 +1,31 @@
+"""The pages over the cache in Django's admin.
+
+For pages of your own, subclass and register again:
+
+    from llmcache.admin import EntryAdmin
+
+    admin.site.unregister(Entry)
+
+    @admin.register(Entry)
+    class OurEntryAdmin(EntryAdmin): ...
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from llmcache.admin.calls import CallAdmin, EvictionAdmin
+from llmcache.admin.dashboard import DashboardAdmin
+from llmcache.admin.entries import EntryAdmin
+from llmcache.admin.tools import ToolsAdmin, register
+
+__all__ = [
+    "CallAdmin",
+    "DashboardAdmin",
+    "EntryAdmin",
+    "EvictionAdmin",
+    "ToolsAdmin",
+    "register",
+]
+
+register(admin.site)

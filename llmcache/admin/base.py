@@ -1,0 +1,122 @@
+"""What all pages share: navigation between them, and read-only tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from llmcache.admin import formats
+from llmcache.models import Entry
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+def navigation(request: HttpRequest, site: admin.AdminSite) -> list[dict[str, Any]]:
+    """The app's pages that this user may open, with the one that is open marked."""
+    pages = (
+        (_("Dashboard"), "hourlystat_changelist", "llmcache.view_hourlystat"),
+        (_("Entries"), "entry_changelist", "llmcache.view_entry"),
+        (_("Calls"), "call_changelist", "llmcache.view_call"),
+        (_("Explain"), "explain", "llmcache.view_entry"),
+        (_("Stores"), "aliases", "llmcache.view_entry"),
+        (_("Evictions"), "eviction_changelist", "llmcache.view_eviction"),
+    )
+    found = []
+    for name, view, permission in pages:
+        url = reverse(f"admin:llmcache_{view}", current_app=site.name)
+        if request.user.has_perm(permission):
+            found.append({"name": name, "url": url, "is_open": request.path == url})
+    return found
+
+
+class PageMixin(_ModelAdmin):
+    """Gives every page of a ModelAdmin the navigation and the style sheet."""
+
+    class Media:
+        css = {"all": ("llmcache/admin.css",)}  # noqa: RUF012
+
+    def page(self, request: HttpRequest, title: str, **context: Any) -> dict[str, Any]:
+        """The context of a page of our own."""
+        return {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.model._meta,
+            "media": self.media,
+            "llmcache_pages": navigation(request, self.admin_site),
+            **context,
+        }
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        pages = {"llmcache_pages": navigation(request, self.admin_site)}
+        return super().changelist_view(request, {**pages, **(extra_context or {})})
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        pages = {"llmcache_pages": navigation(request, self.admin_site)}
+        extra = {**pages, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, extra)
+
+
+def write_log(
+    request: HttpRequest, what: str, message: str, flag: int, entry: Entry | None = None
+) -> None:
+    """Write down in the admin's own log who did something to entries.
+
+    Args:
+        what: the entry or the entries, in words.
+    """
+    LogEntry.objects.create(
+        user_id=request.user.pk or 0,
+        content_type_id=ContentType.objects.get_for_model(Entry).pk,
+        object_id=None if entry is None else str(entry.pk),
+        object_repr=formats.visible(what)[:200],
+        action_flag=flag,
+        change_message=message,
+    )
+
+
+class ReadOnlyAdmin(PageMixin):
+    """A table that people only look at: what writes it is the recorder."""
+
+    actions: Any = None
+    show_full_result_count = False
+    list_per_page = 50
+    list_display_links: Any = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def text_column(name: str, label: Any) -> Callable[[Any, Any], str]:
+    """A column or field of text that others wrote: nothing in it hides, turns round or is run."""
+
+    @admin.display(description=label)
+    def shown(self: object, row: Any) -> str:
+        text = formats.visible(getattr(row, name))
+        return format_html("<bdi>{}</bdi>", text) if text else formats.MISSING
+
+    return shown

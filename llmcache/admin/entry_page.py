@@ -1,0 +1,275 @@
+"""The page of one entry, and what can be done with it: each by POST, each with its permission."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, DELETION
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Sum
+from django.db.models.functions import TruncDay
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from llmcache import conf, maintenance, refreshing
+from llmcache.admin import charts, conversations, formats
+from llmcache.admin.base import ReadOnlyAdmin, write_log
+from llmcache.exceptions import InvalidRequest, LLMCacheError
+from llmcache.maintenance import EntryGone
+from llmcache.models import Call, Entry
+from llmcache.outcome import HIT, STALE
+
+View = Callable[[HttpRequest, Entry], HttpResponse]
+
+
+class EntryPage(ReadOnlyAdmin):
+    """One entry: its conversation, answer, key, facts, hits, and buttons."""
+
+    def entry_urls(self) -> list[Any]:
+        """The addresses of what can be done with one entry."""
+        actions: dict[str, tuple[View, str]] = {
+            "evict": (self.evict_view, "llmcache.evict_entry"),
+            "pin": (self.pin_view, "llmcache.change_entry"),
+            "ttl": (self.ttl_view, "llmcache.change_entry"),
+            "again": (self.again_view, "llmcache.change_entry"),
+            "answer": (self.answer_view, "llmcache.view_payload"),
+        }
+        return [
+            path(
+                f"<int:pk>/{name}/",
+                self.admin_site.admin_view(self._guarded(view, permission)),
+                name=f"llmcache_entry_{name}",
+            )
+            for name, (view, permission) in actions.items()
+        ]
+
+    def _guarded(self, view: View, permission: str) -> Callable[..., HttpResponse]:
+        @require_POST
+        def guarded(request: HttpRequest, pk: int) -> HttpResponse:
+            if not (self.has_view_permission(request) and request.user.has_perm(permission)):
+                raise PermissionDenied
+            entry = Entry.objects.filter(pk=pk).first()
+            if entry is None:
+                raise Http404(_("The index has no such entry any more."))
+            return view(request, entry)
+
+        return guarded
+
+    # --- the page ---
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        entry = self.get_object(request, object_id)
+        if entry is None:
+            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined,no-any-return]
+                request, self.opts, object_id
+            )
+        if not self.has_view_permission(request, entry):
+            raise PermissionDenied
+        return self.entry_page(request, entry)
+
+    def entry_page(self, request: HttpRequest, entry: Entry, **extra: Any) -> HttpResponse:
+        """The page itself.
+
+        Args:
+            extra: further context, such as a new answer to show beside the stored one.
+        """
+        may_read = request.user.has_perm("llmcache.view_payload")
+        material = conversations.material_of(entry)
+        answer, gone = "", ""
+        try:
+            envelope = maintenance.payload(entry)
+        except EntryGone as error:
+            gone = formats.visible(str(error))
+        else:
+            answer = conversations.answered(entry.kind, envelope) if may_read else ""
+        context = self.page(
+            request,
+            _("Entry %(digest)s") % {"digest": entry.digest[:12]},
+            entry=entry,
+            facts=self.facts(entry),
+            tags=[formats.visible(tag.name) for tag in entry.tags.all()],
+            turns=conversations.asked(material) if may_read else [],
+            preview=formats.visible(entry.preview),
+            material=conversations.pretty(material) if may_read and material else "",
+            store_prompts=conf.config().store_prompts,
+            may_read=may_read,
+            may_evict=request.user.has_perm("llmcache.evict_entry"),
+            may_change=request.user.has_perm("llmcache.change_entry"),
+            answer=answer,
+            gone=gone,
+            **self.history(entry),
+            **extra,
+        )
+        return TemplateResponse(request, "admin/llmcache/entry.html", context)
+
+    def facts(self, entry: Entry) -> list[tuple[str, Any]]:
+        """What is known of an entry, by name."""
+        model = formats.visible(entry.model)
+        return [
+            (_("Digest"), entry.digest),
+            (_("Store"), formats.visible(entry.alias)),
+            (_("Model"), model),
+            (_("Call type"), entry.kind),
+            (_("Namespace"), formats.visible(entry.namespace) or formats.MISSING),
+            (_("Scope"), formats.visible(entry.scope) or formats.MISSING),
+            (_("Created"), _moment(entry.created)),
+            (_("Expires"), _moment(entry.expires) if entry.expires else _("never")),
+            (_("Pinned"), _("yes") if entry.pinned else _("no")),
+            (_("Hits"), formats.count(entry.hits)),
+            (_("Last hit"), _moment(entry.last_hit) if entry.last_hit else formats.MISSING),
+            (_("Size in the store"), formats.size(entry.size)),
+            (_("Input tokens"), formats.count(entry.input_tokens)),
+            (_("of these in the provider's cache"), formats.count(entry.cached_tokens)),
+            (_("Output tokens"), formats.count(entry.output_tokens)),
+            (_("Made upstream in"), formats.seconds(entry.upstream_seconds)),
+            (_("Cost"), formats.money(entry.cost)),
+        ]
+
+    def history(self, entry: Entry) -> dict[str, Any]:
+        """The entry's hits by day as a chart and a table, and its last calls."""
+        days = min(30, conf.config().retention_days)
+        today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        first = today - timedelta(days=days - 1)
+        calls = Call.objects.of_entry(entry.digest).filter(alias=entry.alias)
+        hits = calls.since(first).filter(outcome__in=(HIT, STALE))
+        rows = hits.annotate(day=TruncDay("created", tzinfo=UTC)).values("day")
+        found = {
+            row["day"]: row for row in rows.annotate(number=Count("pk"), saved=Sum("saved_cost"))
+        }
+        numbers = Counter({day: row["number"] for day, row in found.items()})
+        moments = [first + timedelta(days=number) for number in range(days)]
+        chart = charts.stacked_bars(
+            _("Hits by day"),
+            _("How often this entry has answered, on each of the last days."),
+            [date_format(moment, "MONTH_DAY_FORMAT") for moment in moments],
+            [charts.Series(_("hits"), "llmcache-hit", [numbers[moment] for moment in moments])],
+            formats.count,
+        )
+        table = [
+            (
+                date_format(day, "DATE_FORMAT"),
+                formats.count(row["number"]),
+                formats.money(row["saved"]),
+            )
+            for day, row in sorted(found.items(), reverse=True)
+        ]
+        last = [
+            (
+                _moment(call.created),
+                call.outcome,
+                formats.visible(call.caller) or formats.MISSING,
+                formats.seconds(call.latency),
+            )
+            for call in calls.order_by("-created")[:10]
+        ]
+        return {"chart": chart, "hits_table": table, "last_calls": last}
+
+    # --- what can be done ---
+
+    def back(self, request: HttpRequest, entry: Entry) -> HttpResponse:
+        """To the entry's page."""
+        site = self.admin_site.name
+        url = reverse("admin:llmcache_entry_change", args=[entry.pk], current_app=site)
+        return HttpResponseRedirect(url)
+
+    def evict_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:
+        """Remove the entry from its store and the index, in all processes."""
+        done = maintenance.evict(
+            digest=entry.digest,
+            alias=entry.alias if entry.alias in conf.backends() else None,
+            reason="evicted in the admin",
+            by=str(request.user),
+        )
+        if done.problems:
+            self.report(request, done)  # type: ignore[attr-defined]
+            return self.back(request, entry)
+        Entry.objects.filter(pk=entry.pk).delete()
+        write_log(request, str(entry), _("Evicted."), DELETION, entry)
+        self.message_user(request, _("The entry was evicted."), messages.SUCCESS)
+        url = reverse("admin:llmcache_entry_changelist", current_app=self.admin_site.name)
+        return HttpResponseRedirect(url)
+
+    def pin_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:
+        """Keep the entry without end."""
+        return self._changed(
+            request, entry, lambda: maintenance.pin(entry, by=str(request.user)), _("Pinned.")
+        )
+
+    def ttl_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:
+        """Let the entry live so many hours from now; this unpins it."""
+        try:
+            hours = float(request.POST.get("hours", "").replace(",", "."))
+        except ValueError:
+            hours = 0.0
+
+        def change() -> None:
+            if not 0 < hours < 1e6:
+                raise InvalidRequest(_("Give a number of hours above 0."))
+            maintenance.set_ttl(entry, hours * 3600, by=str(request.user))
+
+        text = _("Ends in %(time)s.") % {"time": formats.seconds(hours * 3600)}
+        return self._changed(request, entry, change, text)
+
+    def _changed(
+        self, request: HttpRequest, entry: Entry, change: Callable[[], None], text: str
+    ) -> HttpResponse:
+        try:
+            change()
+        except LLMCacheError as error:
+            self.message_user(request, formats.visible(str(error)), messages.ERROR)
+        else:
+            write_log(request, str(entry), text, CHANGE, entry)
+            self.message_user(request, text, messages.SUCCESS)
+        return self.back(request, entry)
+
+    def again_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:
+        """Ask the provider again, and show the new answer beside the one that was stored."""
+        try:
+            before = conversations.answered(entry.kind, maintenance.payload(entry))
+        except EntryGone:
+            before = ""
+        try:
+            response = refreshing.refresh(entry)
+        except LLMCacheError as error:
+            self.message_user(request, formats.visible(str(error)), messages.ERROR)
+            return self.back(request, entry)
+        write_log(request, str(entry), _("Asked again."), CHANGE, entry)
+        self.message_user(request, _("The provider was asked again."), messages.SUCCESS)
+        if not request.user.has_perm("llmcache.view_payload"):
+            return self.back(request, entry)
+        reason = response.cache.reason if "not stored" in response.cache.reason else ""
+        return self.entry_page(
+            request, entry, asked_again=True, before=before, not_stored=formats.visible(reason)
+        )
+
+    def answer_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:
+        """The answer as a text file."""
+        try:
+            text = conversations.answered(entry.kind, maintenance.payload(entry))
+        except EntryGone as error:
+            self.message_user(request, formats.visible(str(error)), messages.ERROR)
+            return self.back(request, entry)
+        response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+        name = f"answer-{entry.digest[:12]}.txt"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _moment(when: datetime) -> str:
+    return date_format(timezone.localtime(when), "DATETIME_FORMAT")

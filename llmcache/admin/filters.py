@@ -1,0 +1,175 @@
+"""Filters of the lists, none of which reads a whole table to know its choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from llmcache import conf
+from llmcache.calls import KINDS
+from llmcache.models import HourlyStat
+from llmcache.outcome import FAILED, OUTCOMES
+
+RECENT: Final = timedelta(days=31)
+COLD: Final = timedelta(days=7)
+
+
+class ColumnFilter(admin.SimpleListFilter):
+    """Rows with one value in a column."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(**{self.parameter_name or "": value}) if value else queryset
+
+
+class AliasFilter(ColumnFilter):
+    """The aliases of the settings."""
+
+    title = _("alias")
+    parameter_name = "alias"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(alias, alias) for alias in conf.backends()]
+
+
+class KindFilter(ColumnFilter):
+    """The families of calls."""
+
+    title = _("call type")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind, kind) for kind in KINDS]
+
+
+class OutcomeFilter(ColumnFilter):
+    """How calls can end."""
+
+    title = _("outcome")
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(outcome, outcome) for outcome in (*OUTCOMES, FAILED)]
+
+
+class ModelFilter(ColumnFilter):
+    """The models asked most in the last month, as the figures know them."""
+
+    title = _("model")
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        recent = HourlyStat.objects.filter(hour__gte=timezone.now() - RECENT).exclude(model="")
+        names = recent.order_by("model").values_list("model", flat=True).distinct()[:30]
+        return [(name, name) for name in names]
+
+
+class NamespaceFilter(ColumnFilter):
+    """A namespace, written by hand: there may be one for every customer."""
+
+    title = _("namespace")
+    parameter_name = "namespace"
+    template = "admin/llmcache/text_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return ()
+
+    def has_output(self) -> bool:
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """What the form must send along, so that it keeps the other filters."""
+        others = changelist.get_filters_params().items()
+        yield {
+            "value": self.value() or "",
+            "others": [(n, v[-1]) for n, v in others if n != self.parameter_name],
+            "query": changelist.query,
+        }
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Where entries are in their life."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("live", _("within its ttl")),
+            ("expired", _("expired")),
+            ("pinned", _("pinned")),
+            ("cold", _("not hit for a week")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Any]:
+        questions = {
+            "live": queryset.live,
+            "expired": queryset.expired,
+            "pinned": queryset.pinned,
+            "cold": lambda: queryset.cold(COLD),
+        }
+        ask = questions.get(self.value() or "", lambda: queryset)
+        found: QuerySet[Any] = ask()
+        return found
+
+
+class AgeFilter(admin.SimpleListFilter):
+    """Rows of the last while."""
+
+    title = _("time")
+    parameter_name = "since"
+
+    _PERIODS: Final = {
+        "hour": timedelta(hours=1),
+        "day": timedelta(days=1),
+        "week": timedelta(days=7),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("hour", _("the last hour")),
+            ("day", _("the last day")),
+            ("week", _("the last week")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        period = self._PERIODS.get(self.value() or "")
+        return queryset.filter(created__gte=timezone.now() - period) if period else queryset
+
+
+def chosen(parameters: Any, search: str) -> dict[str, Any]:
+    """The filters of the list of entries as `llmcache.jobs.evict_matching` takes them.
+
+    Args:
+        parameters: the list's query, as a QueryDict.
+        search: what was searched for.
+    """
+    filters: dict[str, Any] = {
+        name: parameters[name]
+        for name in ("alias", "kind", "model", "namespace")
+        if parameters.get(name)
+    }
+    state = parameters.get("state")
+    if state in ("live", "expired", "pinned"):
+        filters[state] = True
+    elif state == "cold":
+        filters["cold"] = COLD.total_seconds()
+    if search:
+        filters.update(search_filters(search))
+    return filters
+
+
+def search_filters(search: str) -> dict[str, Any]:
+    """What a search for entries means: a digest's beginning, or a model's whole name."""
+    text = search.strip().lower()
+    if text and len(text) <= 64 and all(letter in "0123456789abcdef" for letter in text):
+        return {"with_digest_prefix": text}
+    return {"model": search.strip()}

@@ -1,0 +1,235 @@
+"""Pages that belong to no table: explaining a call, and the stores with their health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from llmcache import conf, explaining, maintenance, probing
+from llmcache.admin import conversations, formats
+from llmcache.admin.base import write_log
+from llmcache.admin.dashboard import DashboardAdmin
+from llmcache.calls import KINDS
+from llmcache.exceptions import LLMCacheError
+from llmcache.models import Entry
+
+EXAMPLE = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}'
+
+
+class ExplainForm(forms.Form):
+    """A call to explain."""
+
+    kind = forms.ChoiceField(label=gettext_lazy("Call type"), choices=[(k, k) for k in KINDS])
+    alias = forms.ChoiceField(label=gettext_lazy("Store"))
+    request = forms.CharField(
+        label=gettext_lazy("Arguments as JSON"),
+        widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false"}),
+        help_text=gettext_lazy("What the function is called with: model, messages and so on."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        alias: Any = self.fields["alias"]
+        alias.choices = [(name, name) for name in conf.backends()]
+        self.fields["request"].widget.attrs["placeholder"] = EXAMPLE
+
+    def clean_request(self) -> dict[str, Any]:
+        """The arguments, parsed."""
+        try:
+            parsed = orjson.loads(self.cleaned_data["request"])
+        except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+            raise forms.ValidationError(_("This is not JSON: %s") % error) from error
+        if not isinstance(parsed, dict):
+            raise forms.ValidationError(_("Write an object with the arguments' names."))
+        return parsed
+
+
+class ToolsAdmin(DashboardAdmin):
+    """The dashboard with the pages that hang on it."""
+
+    def get_urls(self) -> list[Any]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("explain/", wrap(self.explain_view), name="llmcache_explain"),
+            path("stores/", wrap(self.aliases_view), name="llmcache_aliases"),
+            path("stores/test/", wrap(require_POST(self.probe_view)), name="llmcache_probe"),
+            path("stores/clear/", wrap(self.clear_view), name="llmcache_clear"),
+            *super().get_urls(),
+        ]
+
+    def _refuse_unless(self, request: HttpRequest, permission: str) -> None:
+        if not request.user.has_perm(permission):
+            raise PermissionDenied
+
+    # --- explaining ---
+
+    def explain_view(self, request: HttpRequest) -> HttpResponse:
+        """A form for a call, and what would become of it."""
+        self._refuse_unless(request, "llmcache.view_entry")
+        form = ExplainForm(request.POST or None)
+        found: list[dict[str, Any]] = []
+        problem = ""
+        if request.method == "POST" and form.is_valid():
+            data = form.cleaned_data
+            try:
+                for one in explaining.explain(data["kind"], data["request"], data["alias"]):
+                    found.append(self._shown(request, one, data["kind"]))
+            except (LLMCacheError, ImproperlyConfigured) as error:
+                problem = formats.visible(str(error))
+        context = self.page(request, _("Explain a call"), form=form, found=found, problem=problem)
+        return TemplateResponse(request, "admin/llmcache/explain.html", context)
+
+    def _shown(
+        self, request: HttpRequest, one: explaining.Explanation, kind: str
+    ) -> dict[str, Any]:
+        entry = Entry.objects.filter(digest=one.digest).first() if one.digest else None
+        answer = ""
+        if one.envelope is not None and request.user.has_perm("llmcache.view_payload"):
+            answer = conversations.answered(kind, one.envelope)
+        return {
+            "digest": one.digest,
+            "outcome": one.outcome,
+            "reason": formats.visible(one.reason),
+            "age": formats.seconds(one.age) if one.age is not None else "",
+            "left": formats.seconds(one.left) if one.left is not None else "",
+            "layer": one.layer,
+            "entry": entry,
+            "answer": answer,
+            "material": conversations.pretty(one.material) if one.material else "",
+            "neighbours": [
+                {
+                    "entry": near.entry,
+                    "differences": [
+                        (path, _short(values[0]), _short(values[1]))
+                        for path, values in list(near.differences.items())[:20]
+                    ],
+                }
+                for near in one.neighbours
+            ],
+        }
+
+    # --- stores ---
+
+    def aliases_view(self, request: HttpRequest) -> HttpResponse:
+        """Every store: what it is, what it can and how it is."""
+        self._refuse_unless(request, "llmcache.view_entry")
+        context = self.page(
+            request,
+            _("Stores"),
+            stores=[_store(probing.describe(alias)) for alias in conf.backends()],
+            counts=sorted(probing.counted().items()),
+            may_clear=request.user.has_perm("llmcache.clear_cache"),
+        )
+        return TemplateResponse(request, "admin/llmcache/aliases.html", context)
+
+    def _back(self) -> HttpResponse:
+        url = reverse("admin:llmcache_aliases", current_app=self.admin_site.name)
+        return HttpResponseRedirect(url)
+
+    def probe_view(self, request: HttpRequest) -> HttpResponse:
+        """Write, read and delete an entry of no meaning, and say how long that took."""
+        self._refuse_unless(request, "llmcache.view_entry")
+        alias = _known(request.POST.get("alias", ""))
+        try:
+            times = probing.probe(alias)
+        except Exception as error:
+            text = _("The store “%(alias)s” failed: %(problem)s")
+            problem = formats.visible(f"{type(error).__name__}: {error}")
+            shown = text % {"alias": alias, "problem": problem}
+            self.message_user(request, shown, messages.ERROR)
+        else:
+            text = _(
+                "The store “%(alias)s” works: write %(write)s, read %(read)s, delete %(drop)s."
+            )
+            values = {name: formats.seconds(taken) for name, taken in times.items()}
+            self.message_user(request, text % {"alias": alias, **values}, messages.SUCCESS)
+        return self._back()
+
+    def clear_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask, and on POST remove, everything that a store has."""
+        self._refuse_unless(request, "llmcache.clear_cache")
+        alias = _known(request.POST.get("alias") or request.GET.get("alias", ""))
+        is_wrong = False
+        if request.method == "POST":
+            is_wrong = request.POST.get("typed") != alias
+            if not is_wrong:
+                self._clear(request, alias)
+                return self._back()
+        context = self.page(
+            request,
+            _("Clear a store"),
+            alias=alias,
+            number=formats.count(Entry.objects.filter(alias=alias).count()),
+            is_wrong=is_wrong,
+            back=reverse("admin:llmcache_aliases", current_app=self.admin_site.name),
+        )
+        return TemplateResponse(request, "admin/llmcache/clear.html", context)
+
+    def _clear(self, request: HttpRequest, alias: str) -> None:
+        write_log(request, alias, _("Cleared the whole store."), DELETION)
+        done = maintenance.clear(alias, reason="cleared in the admin", by=str(request.user))
+        if done.problems:
+            text = _("The store “%(alias)s” was not cleared: %(problem)s")
+            problem = formats.visible("; ".join(done.problems.values()))
+            shown = text % {"alias": alias, "problem": problem}
+            self.message_user(request, shown, messages.ERROR)
+        else:
+            text = _("The store “%(alias)s” is empty.")
+            self.message_user(request, text % {"alias": alias}, messages.SUCCESS)
+
+
+def _store(known: probing.Description) -> dict[str, Any]:
+    more = "+" if known.has_more else ""
+    names = {
+        "shared by all processes": _("Shared by all processes"),
+        "signed": _("Entries are signed"),
+        "exact ttl": _("Keeps fractions of a second"),
+        "can be listed": _("Can be listed"),
+        "can be cleared": _("Can be cleared by itself"),
+    }
+    return {
+        "alias": known.alias,
+        "kind": known.kind,
+        "location": known.location,
+        "layers": known.layers,
+        "is_resting": known.is_resting,
+        "problem": formats.visible(known.problem),
+        "timeout": _("ever") if known.timeout is None else formats.seconds(known.timeout),
+        "entries": formats.count(known.entries) + more,
+        "size": formats.size(known.size) + more,
+        "abilities": [(names[name], value) for name, value in known.abilities.items()],
+    }
+
+
+def _known(alias: str) -> str:
+    if alias not in conf.backends():
+        raise Http404(_("LLMCACHE has no such alias."))
+    return alias
+
+
+def _short(value: object) -> str:
+    text = formats.visible(orjson.dumps(value).decode())
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def register(site: admin.AdminSite) -> None:
+    """Put the pages into an admin site of your own."""
+    from llmcache.admin.calls import CallAdmin, EvictionAdmin
+    from llmcache.admin.entries import EntryAdmin
+    from llmcache.models import Call, Eviction, HourlyStat
+
+    site.register(Entry, EntryAdmin)
+    site.register(Call, CallAdmin)
+    site.register(Eviction, EvictionAdmin)
+    site.register(HourlyStat, ToolsAdmin)
