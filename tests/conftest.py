@@ -12,6 +12,7 @@ import pytest
 from django.core.cache import caches
 
 from llmcache import backends, caching, events, state
+from llmcache.recorder import recorder
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.doors import AsyncDoor, SyncDoor
@@ -42,8 +43,9 @@ def missing(part: str, why: object) -> Any:
 
 @pytest.fixture(autouse=True)
 def clean_state() -> Iterator[None]:
-    """Every test begins with the settings' own cache, empty, and with no callbacks."""
+    """Every test begins with the settings' own cache, empty, with no callbacks and no records."""
     caches["default"].clear()
+    recorder._start_afresh()  # what tests without a database have left
     yield
     state.reset()
     caching.reset(setting="CACHES")

@@ -1,5 +1,5 @@
-"""What tests of commands share: an empty recorder, a store that other processes see, some entries,
-and commands as they are called.
+"""What tests of commands share: a store that other processes see, questions, and commands as they
+are called.
 """
 
 from __future__ import annotations
@@ -18,12 +18,6 @@ import llmcache
 from llmcache.recorder import recorder
 
 Ask = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def empty_recorder() -> None:
-    """Drop what tests without a database have left."""
-    recorder._start_afresh()
 
 
 @pytest.fixture
