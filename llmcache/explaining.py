@@ -5,6 +5,7 @@ Nothing is sent upstream, written or recorded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import time
@@ -22,6 +23,7 @@ from llmcache.exceptions import InvalidRequest
 from llmcache.models import Entry
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE
 
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 _MOST_ITEMS: Final = 20
 _MOST_COMPARED: Final = 200
 
@@ -47,6 +49,7 @@ class Explanation:
         age, left: seconds since the answer was made, and until its ttl ends (None: no end).
         layer: the alias of the layer that has the entry.
         envelope: the stored answer, if it would be served.
+        entry: what the index knows under the digest, even if the store has lost it.
         neighbours: for a miss, the entries whose keys differ least.
     """
 
@@ -58,6 +61,7 @@ class Explanation:
     left: float | None = None
     layer: str = ""
     envelope: Envelope | None = None
+    entry: Entry | None = None
     neighbours: list[Neighbour] = field(default_factory=list)
 
 
@@ -66,7 +70,8 @@ def explain(kind: str, arguments: Mapping[str, Any], alias: str) -> list[Explana
 
     Args:
         kind: "completion" and so on.
-        arguments: those of the function: `model`, `messages` and so on.
+        arguments: those of the function: `model`, `messages` and so on. For a transcription,
+            `file` is the sha256 of the file's content: no file of this machine is read.
         alias: of LLMCACHE.
 
     Returns:
@@ -78,40 +83,51 @@ def explain(kind: str, arguments: Mapping[str, Any], alias: str) -> list[Explana
     """
     if kind not in KINDS:
         raise InvalidRequest.unknown("call type", kind, KINDS)
-    given = dict(arguments)
-    call = build(kind, given.pop("model", None), given)
-    store = for_alias(alias) if alias in conf.backends() else None
-    if store is None and alias not in conf.backends():
+    if alias not in conf.backends():
         raise InvalidRequest.unknown("alias of LLMCACHE", alias, conf.backends())
-    plan = engine.plan(call, store)
+    given = dict(arguments)
+    file = given.get("file")
+    if kind == "transcription":
+        if not (isinstance(file, str) and _SHA256.fullmatch(file)):
+            raise InvalidRequest("Give the sha256 of the file's content as `file`, in hexadecimal.")
+        given["file"] = b""
+    call = build(kind, given.pop("model", None), given)
+    plan = engine.plan(call, for_alias(alias))
+    if plan.material is not None and "file" in plan.material:
+        plan.material["file"] = file
     if plan.material is None:
         return [Explanation({}, outcome=BYPASS, reason=plan.reason)]
-    if kind != "embedding":
-        return [_looked_up(plan, plan.material)]
-    items = split_input(call.params["input"])[:_MOST_ITEMS]
-    return [_looked_up(plan, keys.item_material(plan.material, item)) for item in items]
+    materials = [plan.material]
+    if kind == "embedding":
+        items = split_input(call.params["input"])[:_MOST_ITEMS]
+        materials = [keys.item_material(plan.material, item) for item in items]
+    found = [_looked_up(plan, material) for material in materials]
+    _compare(call, alias, found)
+    return found
 
 
 def _looked_up(plan: Plan, material: dict[str, Any]) -> Explanation:
     found = Explanation(material, digest=keys.digest_of(material))
     assert plan.store is not None
-    try:
-        if plan.store.layered is None:
-            data = plan.store.backend.get(found.digest)
-            found.layer = plan.store.alias
-        else:
-            data, found.layer = plan.store.layered.get_with_layer(found.digest) or (None, "")
-    except Exception as error:
-        found.outcome, found.reason = ERROR, f"The store failed: {type(error).__name__}: {error}"
-        return found
+    layered = plan.store.layered
+    problems = []
+    data = None
+    # A layered store's own read would leave copies in the upper layers.
+    for layer in (plan.store.backend,) if layered is None else layered.layers:
+        try:
+            data = layer.get(found.digest)
+        except Exception as error:
+            problems.append(f"{layer.alias} failed: {type(error).__name__}: {error}")
+        if data is not None:
+            found.layer = layer.alias
+            break
     envelope = None if data is None else engine.unwrap(plan, found.digest, data)
-    if envelope is None:
-        found.layer = ""
-        found.reason = "no entry" if data is None else "the stored entry cannot be opened"
-    else:
+    if envelope is not None:
         _judged(plan, found, envelope)
-    if found.outcome not in (HIT, STALE):
-        found.neighbours = _neighbours(plan.call, material, found.digest)
+    elif problems:
+        found.outcome, found.reason = ERROR, "; ".join(problems)
+    else:
+        found.reason = "no entry" if data is None else "the stored entry cannot be opened"
     return found
 
 
@@ -129,13 +145,27 @@ def _judged(plan: Plan, found: Explanation, envelope: Envelope) -> None:
         found.reason = plan.reason
 
 
-def _neighbours(call: Call, material: dict[str, Any], digest: str) -> list[Neighbour]:
-    """The entries of the model whose material differs least, of the latest ones."""
-    shown = orjson.loads(prompts.described(keys.canonical(material))[1])
-    entries = Entry.objects.filter(model=call.model, kind=call.kind).exclude(digest=digest)
-    compared = []
-    for entry in entries.order_by("-created")[:_MOST_COMPARED]:
-        if entry.material:
-            differences = keys.diff(shown, orjson.loads(entry.material))
-            compared.append(Neighbour(entry, differences))
-    return sorted(compared, key=lambda one: len(one.differences))[:3]
+def _compare(call: Call, alias: str, found: list[Explanation]) -> None:
+    """Add what the index knows: the calls' own entries and, to misses, their neighbours."""
+    own = (
+        Entry.objects.of_digests(one.digest for one in found).filter(alias=alias).defer("material")
+    )
+    entries = {entry.digest: entry for entry in own}
+    latest = Entry.objects.filter(model=call.model, kind=call.kind).order_by("-created")
+    missed = any(one.outcome not in (HIT, STALE) for one in found)
+    others = list(latest.exclude(material="")[:_MOST_COMPARED]) if missed else []
+    for one in found:
+        one.entry = entries.get(one.digest)
+        if one.outcome not in (HIT, STALE):
+            one.neighbours = _neighbours(one, others)
+
+
+def _neighbours(one: Explanation, others: list[Entry]) -> list[Neighbour]:
+    """The entries whose material differs least, as far as the index keeps it."""
+    shown = orjson.loads(prompts.described(keys.canonical(one.material))[1])
+    compared = [
+        Neighbour(entry, keys.diff(shown, orjson.loads(entry.material)))
+        for entry in others
+        if entry.digest != one.digest
+    ]
+    return sorted(compared, key=lambda near: len(near.differences))[:3]

@@ -1,5 +1,8 @@
-"""No pages: the suite tests a library."""
+"""The admin: all the pages that this package has."""
 
 from __future__ import annotations
 
-urlpatterns: list[object] = []
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -48,6 +48,7 @@ class PageMixin(_ModelAdmin):
 
     def page(self, request: HttpRequest, title: str, **context: Any) -> dict[str, Any]:
         """The context of a page of our own."""
+        request.current_app = self.admin_site.name
         return {
             **self.admin_site.each_context(request),
             "title": title,
@@ -75,21 +76,24 @@ class PageMixin(_ModelAdmin):
         return super().changeform_view(request, object_id, form_url, extra)
 
 
-def write_log(
-    request: HttpRequest, what: str, message: str, flag: int, entry: Entry | None = None
-) -> None:
+def write_log(request: HttpRequest, what: str | Iterable[Entry], message: str, flag: int) -> None:
     """Write down in the admin's own log who did something to entries.
 
     Args:
-        what: the entry or the entries, in words.
+        what: the entries, each of which gets a row, or words for all of them, which get one.
     """
-    LogEntry.objects.create(
-        user_id=request.user.pk or 0,
-        content_type_id=ContentType.objects.get_for_model(Entry).pk,
-        object_id=None if entry is None else str(entry.pk),
-        object_repr=formats.visible(what)[:200],
-        action_flag=flag,
-        change_message=message,
+    pairs = [(None, what)] if isinstance(what, str) else [(str(e.pk), str(e)) for e in what]
+    content_type = ContentType.objects.get_for_model(Entry)
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user_id=request.user.pk or 0,
+            content_type_id=content_type.pk,
+            object_id=key,
+            object_repr=formats.visible(text)[:200],
+            action_flag=flag,
+            change_message=message,
+        )
+        for key, text in pairs
     )
 
 

@@ -12,14 +12,14 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from llmcache import jobs, maintenance
 from llmcache.admin import filters, formats
 from llmcache.admin.base import text_column, write_log
 from llmcache.admin.entry_page import EntryPage
 from llmcache.admin.paging import CappedPaginator
-from llmcache.maintenance import Evicted
+from llmcache.exceptions import InvalidRequest
 from llmcache.models import Entry
 from llmcache.querysets import EntryQuerySet
 
@@ -41,6 +41,7 @@ class EntryAdmin(EntryPage):
         "created",
         "shown_end",
         "shown_hits",
+        "last_hit",
         "pinned",
     )
     list_filter = (
@@ -53,6 +54,7 @@ class EntryAdmin(EntryPage):
     search_fields = ("digest",)
     search_help_text = gettext_lazy("The beginning of a digest, or a model's whole name")
     ordering = ("-created", "-pk")
+    sortable_by = ("created", "shown_end")  # what an index has in order
     actions = ("evict_selected",)
     paginator = CappedPaginator
     list_display_links = ("short_digest",)
@@ -89,6 +91,11 @@ class EntryAdmin(EntryPage):
 
     # --- which rows ---
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        if request.user.has_perm("llmcache.view_payload"):
+            return self.list_display
+        return [name for name in self.list_display if name != "shown_preview"]
+
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("material")
 
@@ -112,10 +119,10 @@ class EntryAdmin(EntryPage):
             text = _("That is too many to wait for: use “Evict all that match”.")
             self.message_user(request, text, messages.WARNING)
             return
-        for entry in queryset:
-            write_log(request, str(entry), _("Evicted."), DELETION, entry)
+        entries = list(queryset.only("alias", "digest"))
+        write_log(request, entries, _("Evicted."), DELETION)
         done = maintenance.evict_entries(
-            Entry.objects.filter(pk__in=list(queryset.values_list("pk", flat=True))),
+            Entry.objects.filter(pk__in=[entry.pk for entry in entries]),
             what="selected in the admin",
             by=str(request.user),
         )
@@ -134,11 +141,15 @@ class EntryAdmin(EntryPage):
         """Ask, and on POST remove, all entries that the list's filters match."""
         if not self.has_evict_permission(request):
             raise PermissionDenied
-        chosen = filters.chosen(request.GET, request.GET.get("q", ""))
+        back = reverse("admin:llmcache_entry_changelist", current_app=self.admin_site.name)
+        try:
+            chosen = filters.chosen(request.GET)
+        except InvalidRequest as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(back)
         matching = jobs.entries_matching(chosen)
         pinned = matching.pinned().count()
         number = matching.count() - pinned
-        back = reverse("admin:llmcache_entry_changelist", current_app=self.admin_site.name)
         if request.method == "POST":
             self._evict_matching(request, chosen, number)
             return HttpResponseRedirect(back)
@@ -165,15 +176,3 @@ class EntryAdmin(EntryPage):
             jobs.entries_matching(chosen).filter(pinned=False), what=words, by=str(request.user)
         )
         self.report(request, done)
-
-    def report(self, request: HttpRequest, done: Evicted) -> None:
-        """Tell the user what an eviction did."""
-        if done.removed or not done.failed:
-            text = ngettext(
-                "%(number)s entry was evicted.", "%(number)s entries were evicted.", done.removed
-            )
-            shown = text % {"number": formats.count(done.removed)}
-            self.message_user(request, shown, messages.SUCCESS)
-        for alias, problem in done.problems.items():
-            text = _("Entries of the store “%(alias)s” stayed, as it failed: %(problem)s")
-            self.message_user(request, text % {"alias": alias, "problem": problem}, messages.ERROR)

@@ -18,13 +18,15 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from llmcache import conf, maintenance, refreshing
 from llmcache.admin import charts, conversations, formats
 from llmcache.admin.base import ReadOnlyAdmin, write_log
+from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest, LLMCacheError
-from llmcache.maintenance import EntryGone
+from llmcache.maintenance import EntryGone, Evicted
 from llmcache.models import Call, Entry
 from llmcache.outcome import HIT, STALE
 
@@ -96,7 +98,7 @@ class EntryPage(ReadOnlyAdmin):
         except EntryGone as error:
             gone = formats.visible(str(error))
         else:
-            answer = conversations.answered(entry.kind, envelope) if may_read else ""
+            answer = _answer(entry, envelope) if may_read else ""
         context = self.page(
             request,
             _("Entry %(digest)s") % {"digest": entry.digest[:12]},
@@ -104,7 +106,7 @@ class EntryPage(ReadOnlyAdmin):
             facts=self.facts(entry),
             tags=[formats.visible(tag.name) for tag in entry.tags.all()],
             turns=conversations.asked(material) if may_read else [],
-            preview=formats.visible(entry.preview),
+            preview=formats.visible(entry.preview) if may_read else "",
             material=conversations.pretty(material) if may_read and material else "",
             store_prompts=conf.config().store_prompts,
             may_read=may_read,
@@ -181,6 +183,19 @@ class EntryPage(ReadOnlyAdmin):
 
     # --- what can be done ---
 
+    def report(self, request: HttpRequest, done: Evicted) -> None:
+        """Tell the user what an eviction did."""
+        if done.removed or not done.failed:
+            text = ngettext(
+                "%(number)s entry was evicted.", "%(number)s entries were evicted.", done.removed
+            )
+            shown = text % {"number": formats.count(done.removed)}
+            self.message_user(request, shown, messages.SUCCESS)
+        for alias, problem in done.problems.items():
+            text = _("Entries of the store “%(alias)s” stayed, as it failed: %(problem)s")
+            shown = formats.visible(text % {"alias": alias, "problem": problem})
+            self.message_user(request, shown, messages.ERROR)
+
     def back(self, request: HttpRequest, entry: Entry) -> HttpResponse:
         """To the entry's page."""
         site = self.admin_site.name
@@ -189,18 +204,16 @@ class EntryPage(ReadOnlyAdmin):
 
     def evict_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:
         """Remove the entry from its store and the index, in all processes."""
-        done = maintenance.evict(
-            digest=entry.digest,
-            alias=entry.alias if entry.alias in conf.backends() else None,
+        done = maintenance.evict_entries(
+            Entry.objects.filter(pk=entry.pk),
+            what=entry.digest,
             reason="evicted in the admin",
             by=str(request.user),
         )
+        self.report(request, done)
         if done.problems:
-            self.report(request, done)  # type: ignore[attr-defined]
             return self.back(request, entry)
-        Entry.objects.filter(pk=entry.pk).delete()
-        write_log(request, str(entry), _("Evicted."), DELETION, entry)
-        self.message_user(request, _("The entry was evicted."), messages.SUCCESS)
+        write_log(request, [entry], _("Evicted."), DELETION)
         url = reverse("admin:llmcache_entry_changelist", current_app=self.admin_site.name)
         return HttpResponseRedirect(url)
 
@@ -233,14 +246,14 @@ class EntryPage(ReadOnlyAdmin):
         except LLMCacheError as error:
             self.message_user(request, formats.visible(str(error)), messages.ERROR)
         else:
-            write_log(request, str(entry), text, CHANGE, entry)
+            write_log(request, [entry], text, CHANGE)
             self.message_user(request, text, messages.SUCCESS)
         return self.back(request, entry)
 
     def again_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:
         """Ask the provider again, and show the new answer beside the one that was stored."""
         try:
-            before = conversations.answered(entry.kind, maintenance.payload(entry))
+            before = _answer(entry, maintenance.payload(entry))
         except EntryGone:
             before = ""
         try:
@@ -248,7 +261,7 @@ class EntryPage(ReadOnlyAdmin):
         except LLMCacheError as error:
             self.message_user(request, formats.visible(str(error)), messages.ERROR)
             return self.back(request, entry)
-        write_log(request, str(entry), _("Asked again."), CHANGE, entry)
+        write_log(request, [entry], _("Asked again."), CHANGE)
         self.message_user(request, _("The provider was asked again."), messages.SUCCESS)
         if not request.user.has_perm("llmcache.view_payload"):
             return self.back(request, entry)
@@ -269,6 +282,10 @@ class EntryPage(ReadOnlyAdmin):
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         response["X-Content-Type-Options"] = "nosniff"
         return response
+
+
+def _answer(entry: Entry, envelope: Envelope) -> str:
+    return conversations.shown(conversations.answered(entry.kind, envelope))
 
 
 def _moment(when: datetime) -> str:

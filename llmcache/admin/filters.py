@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import (
+    ALL_VAR,
+    ERROR_FLAG,
+    ORDER_VAR,
+    PAGE_VAR,
+    SEARCH_VAR,
+    ChangeList,
+)
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from llmcache import conf
+from llmcache.admin.formats import visible
 from llmcache.calls import KINDS
+from llmcache.exceptions import InvalidRequest
 from llmcache.models import HourlyStat
 from llmcache.outcome import FAILED, OUTCOMES
 
 RECENT: Final = timedelta(days=31)
 COLD: Final = timedelta(days=7)
+_DIGEST: Final = re.compile("[0-9a-f]{4,64}")  # "ada" is a model
+_EQUAL: Final = ("alias", "kind", "model", "namespace")
+_OTHER: Final = ("state", SEARCH_VAR, ORDER_VAR, PAGE_VAR, ALL_VAR, ERROR_FLAG, "_facets")
 
 
 class ColumnFilter(admin.SimpleListFilter):
@@ -145,31 +158,33 @@ class AgeFilter(admin.SimpleListFilter):
         return queryset.filter(created__gte=timezone.now() - period) if period else queryset
 
 
-def chosen(parameters: Any, search: str) -> dict[str, Any]:
+def chosen(parameters: Mapping[str, str]) -> dict[str, Any]:
     """The filters of the list of entries as `llmcache.jobs.evict_matching` takes them.
 
     Args:
         parameters: the list's query, as a QueryDict.
-        search: what was searched for.
+
+    Raises:
+        InvalidRequest: the list was narrowed by hand, in a way that would be lost here.
     """
-    filters: dict[str, Any] = {
-        name: parameters[name]
-        for name in ("alias", "kind", "model", "namespace")
-        if parameters.get(name)
-    }
+    unknown = sorted(parameters.keys() - {*_EQUAL, *_OTHER})
+    if unknown:
+        raise InvalidRequest(
+            _("“Evict all that match” does not know the filter %(name)s: use the list's own.")
+            % {"name": visible(unknown[0])[:100]}
+        )
+    filters: dict[str, Any] = {name: parameters[name] for name in _EQUAL if parameters.get(name)}
     state = parameters.get("state")
     if state in ("live", "expired", "pinned"):
         filters[state] = True
     elif state == "cold":
         filters["cold"] = COLD.total_seconds()
-    if search:
-        filters.update(search_filters(search))
-    return filters
+    search = parameters.get(SEARCH_VAR, "").strip()
+    return {**filters, **search_filters(search)} if search else filters
 
 
 def search_filters(search: str) -> dict[str, Any]:
     """What a search for entries means: a digest's beginning, or a model's whole name."""
-    text = search.strip().lower()
-    if text and len(text) <= 64 and all(letter in "0123456789abcdef" for letter in text):
-        return {"with_digest_prefix": text}
-    return {"model": search.strip()}
+    if _DIGEST.fullmatch(search.strip().lower()):
+        return {"with_digest_prefix": search.strip().lower()}
+    return {"model__exact": search.strip()}

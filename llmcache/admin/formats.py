@@ -10,15 +10,33 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 MISSING: Final = "–"
-_HIDDEN: Final = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
+_JOINERS: Final = "\u200c\u200d"
+_MAY_HIDE: Final = re.compile("[^\x20-\x7e\n\t]+")
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
     """A text whose invisible and direction-changing characters can be seen: `\\u202e`.
 
-    Not escaped for HTML: templates do that.
+    Joiners stay between letters of scripts and emoji that need them. Not escaped for HTML:
+    templates do that.
     """
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", unicodedata.normalize("NFC", text))
+    return _MAY_HIDE.sub(lambda found: _shown(found[0]), text.replace("\r\n", "\n"))
+
+
+def _shown(run: str) -> str:
+    """A run of characters outside of ASCII, or control characters of it."""
+    shown = []
+    before = ""
+    for letter, after in zip(run, [*run[1:], ""], strict=True):
+        joins = letter in _JOINERS and not _hides(before) and not _hides(after)
+        shown.append(f"\\u{ord(letter):04x}" if _hides(letter) and not joins else letter)
+        before = letter
+    return "".join(shown)
+
+
+def _hides(letter: str) -> bool:
+    return not letter or unicodedata.category(letter) in _HIDDEN
 
 
 def count(number: float | None) -> str:
@@ -30,7 +48,10 @@ def count(number: float | None) -> str:
 
 def share(value: float | None) -> str:
     """A share of 1 in percent."""
-    return MISSING if value is None else f"{number_format(value * 100, 1)} %"
+    if value is None:
+        return MISSING
+    percent = round(value * 100, 1)
+    return f"{number_format(percent, 0 if percent.is_integer() else 1)} %"
 
 
 def money(value: float | None) -> str:

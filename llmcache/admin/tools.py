@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from llmcache import conf, explaining, maintenance, probing
+from llmcache import conf, explaining, maintenance, probing, prompts
 from llmcache.admin import conversations, formats
 from llmcache.admin.base import write_log
 from llmcache.admin.dashboard import DashboardAdmin
@@ -93,10 +94,11 @@ class ToolsAdmin(DashboardAdmin):
     def _shown(
         self, request: HttpRequest, one: explaining.Explanation, kind: str
     ) -> dict[str, Any]:
-        entry = Entry.objects.filter(digest=one.digest).first() if one.digest else None
+        may_read = request.user.has_perm("llmcache.view_payload")
+        hidden = _("hidden: you may not read prompts")
         answer = ""
-        if one.envelope is not None and request.user.has_perm("llmcache.view_payload"):
-            answer = conversations.answered(kind, one.envelope)
+        if one.envelope is not None and may_read:
+            answer = conversations.shown(conversations.answered(kind, one.envelope))
         return {
             "digest": one.digest,
             "outcome": one.outcome,
@@ -104,14 +106,16 @@ class ToolsAdmin(DashboardAdmin):
             "age": formats.seconds(one.age) if one.age is not None else "",
             "left": formats.seconds(one.left) if one.left is not None else "",
             "layer": one.layer,
-            "entry": entry,
+            "entry": one.entry,
             "answer": answer,
             "material": conversations.pretty(one.material) if one.material else "",
             "neighbours": [
                 {
                     "entry": near.entry,
                     "differences": [
-                        (path, _short(values[0]), _short(values[1]))
+                        (formats.visible(path), *_apart(*values))
+                        if may_read or not _is_prompt(path)
+                        else (formats.visible(path), hidden, hidden)
                         for path, values in list(near.differences.items())[:20]
                     ],
                 }
@@ -170,7 +174,7 @@ class ToolsAdmin(DashboardAdmin):
             request,
             _("Clear a store"),
             alias=alias,
-            number=formats.count(Entry.objects.filter(alias=alias).count()),
+            number=_store(probing.describe(alias))["entries"],
             is_wrong=is_wrong,
             back=reverse("admin:llmcache_aliases", current_app=self.admin_site.name),
         )
@@ -212,15 +216,34 @@ def _store(known: probing.Description) -> dict[str, Any]:
     }
 
 
+def _is_prompt(path: str) -> bool:
+    """Whether a part of a key's material holds users' own words."""
+    first, *rest = re.split(r"[.\[]", path)
+    if first == "params":
+        return not rest or rest[0] in prompts.PROMPTS
+    return first in ("item", "key")
+
+
 def _known(alias: str) -> str:
     if alias not in conf.backends():
         raise Http404(_("LLMCACHE has no such alias."))
     return alias
 
 
-def _short(value: object) -> str:
-    text = formats.visible(orjson.dumps(value).decode())
-    return text if len(text) <= 300 else f"{text[:300]}…"
+def _apart(first: object, second: object) -> tuple[str, str]:
+    """Two values as JSON; of long ones, what stands around the place where they part."""
+    texts = orjson.dumps(first).decode(), orjson.dumps(second).decode()
+    pairs = enumerate(zip(*texts, strict=False))
+    same = next((place for place, (one, other) in pairs if one != other), min(map(len, texts)))
+    start = same - 60 if same > 120 else 0
+    return _part(texts[0], start), _part(texts[1], start)
+
+
+def _part(text: str, start: int) -> str:
+    end = start + 300
+    return formats.visible(
+        f"{'…' if start else ''}{text[start:end]}{'…' if len(text) > end else ''}"
+    )
 
 
 def register(site: admin.AdminSite) -> None:
