@@ -176,6 +176,25 @@ def by(rows: QuerySet[HourlyStat], group: str, limit: int = 20) -> list[tuple[st
     return [(row[group], _figures(row)) for row in found[:limit]]
 
 
+def by_each(
+    rows: QuerySet[HourlyStat], groups: Sequence[str], limit: int = 20
+) -> dict[str, list[tuple[str, Figures]]]:
+    """As `by` for several of GROUPS that have few values. One query for all of them."""
+    found = rows.exclude(outcome="lost").values(*groups).annotate(**_sums()).order_by()
+    parts: dict[str, defaultdict[str, list[Figures]]] = {name: defaultdict(list) for name in groups}
+    for row in found:
+        for name in groups:
+            parts[name][row[name]].append(_figures(row))
+    return {
+        name: sorted(
+            ((value, total(figures)) for value, figures in values.items()),
+            key=lambda one: one[1].requests,
+            reverse=True,
+        )[:limit]
+        for name, values in parts.items()
+    }
+
+
 Speeds = Mapping[tuple[datetime, str], Mapping[int, int]]
 """How many calls fell on each step of `llmcache.speeds`, by moment and by "hit" or "miss"."""
 

@@ -11,6 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from llmcache.admin import formats
@@ -61,8 +62,12 @@ class PageMixin(_ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        pages = {"llmcache_pages": navigation(request, self.admin_site)}
-        return super().changelist_view(request, {**pages, **(extra_context or {})})
+        extra = {
+            "title": capfirst(self.opts.verbose_name_plural),
+            "llmcache_pages": navigation(request, self.admin_site),
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, extra)
 
     def changeform_view(
         self,

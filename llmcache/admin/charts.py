@@ -18,6 +18,11 @@ _TOP: Final = 10
 _BOTTOM: Final = 24
 _MOST_LABELS: Final = 8
 _GRID_LINES: Final = 4
+_TEXTURES: Final = {
+    "llmcache-miss": "M-1,1 l2,-2 M0,6 l6,-6 M5,7 l2,-2",
+    "llmcache-bypass": "M2,3 h2",
+    "llmcache-failed": "M0,0 l6,6 M6,0 l-6,6",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,13 @@ class Series:
     name: str
     css: str
     values: Sequence[float | None]
+
+    @property
+    def texture(self) -> str:
+        """What its bars are strewn with in squares of 6 by 6, so that they differ without colour:
+        a path, "" for plain.
+        """
+        return _TEXTURES.get(self.css, "")
 
 
 @dataclass(frozen=True, slots=True)

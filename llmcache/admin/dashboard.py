@@ -61,13 +61,15 @@ class DashboardAdmin(ReadOnlyAdmin):
         period = period if period in PERIODS else "1"
         chosen = {name: request.GET.get(name, "")[:200] for name in FILTERS}
         end = timezone.now().astimezone(UTC)
-        start = end - timedelta(days=int(period)) + timedelta(hours=1)
-        rows = stats.selected(start, end=None, **chosen)
         by_day = int(period) > 7
+        start = end - timedelta(days=int(period)) + timedelta(hours=24 if by_day else 1)
+        start = start.replace(hour=0, minute=0) if by_day else start
+        rows = stats.selected(start, end=None, **chosen)
         over_time = stats.over_time(rows, start, end, by_day=by_day)
         speeds = stats.speeds(rows, by_day=by_day)
         figures = stats.total(part for _moment, part in over_time)
-        groups = {name: stats.by(rows, name) for name in FILTERS}
+        groups = stats.by_each(rows, ("alias", "model"))
+        groups |= {name: stats.by(rows, name) for name in ("namespace", "caller")}
         context = self.page(
             request,
             _("Dashboard"),
@@ -159,8 +161,9 @@ def _charts(
     )
     rate = (series(_("hit rate"), "llmcache-hit", lambda f: f.hit_rate, figures),)
     money = (
-        series(_("saved, net"), "llmcache-hit", lambda f: max(0.0, f.net_saved), figures),
-        series(_("spent"), "llmcache-miss", lambda f: f.cost, figures),
+        series(_("saved by hits"), "llmcache-hit", lambda f: f.saved_cost, figures),
+        series(_("spent on answers"), "llmcache-miss", lambda f: f.cost, figures),
+        series(_("spent on lookups"), "llmcache-bypass", lambda f: f.lookup_cost, figures),
     )
     waiting = (
         series(_("hit p50"), "llmcache-hit", lambda f: f.hit_p50, fast),

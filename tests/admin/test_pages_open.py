@@ -1,0 +1,80 @@
+"""Every page opens, empty and full, in few queries, and leads to all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from llmcache.models import Call, Eviction
+from tests.admin.conftest import Ask, Person, address, words
+
+PAGES = (
+    "hourlystat_changelist",
+    "entry_changelist",
+    "call_changelist",
+    "eviction_changelist",
+    "explain",
+    "aliases",
+)
+NAMES = ("Dashboard", "Entries", "Calls", "Explain", "Stores", "Evictions")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_on_an_empty_site_and_leads_to_all_others(
+    name: str, admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(9):
+        response = admin_client.get(address(name))
+    assert response.status_code == 200
+    page = response.content.decode()
+    navigation = page.partition('<nav class="llmcache-nav"')[2].partition("</nav>")[0]
+    assert [f">{other}</a>" in navigation for other in NAMES] == [True] * 6
+    assert navigation.count('aria-current="page"') == 1 and page.count("<h1>") == 1
+    assert "<script>" not in page and "style=" not in page
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_on_a_site_in_use_in_few_queries(
+    name: str,
+    admin_client: Client,
+    person: Person,
+    ask: Ask,
+    django_assert_max_num_queries: Any,
+) -> None:
+    for number in range(30):
+        entry = ask(f"question {number % 20}", cache={"namespace": f"n{number % 3}"})
+    admin_client.post(address("entry_evict", entry.pk))
+    client = person("view_entry", "view_call", "view_eviction", "view_hourlystat", "view_payload")
+    with django_assert_max_num_queries(9):
+        response = client.get(address(name))
+    assert response.status_code == 200
+
+
+def test_a_page_of_each_row_opens_in_few_queries(
+    admin_client: Client, ask: Ask, django_assert_max_num_queries: Any
+) -> None:
+    entry = ask()
+    admin_client.post(address("entry_evict", ask("another").pk))
+    for name, row in (
+        ("entry", entry),
+        ("call", Call.objects.first()),
+        ("eviction", Eviction.objects.operations().get()),
+    ):
+        assert row is not None
+        with django_assert_max_num_queries(9):
+            response = admin_client.get(address(f"{name}_change", row.pk))
+        assert response.status_code == 200
+        assert "Dashboard" in response.content.decode()
+
+
+def test_the_apps_index_leads_to_all_pages(admin_client: Client) -> None:
+    page = admin_client.get("/admin/llmcache/").content.decode()
+    for name in PAGES:
+        assert f'href="{address(name)}"' in page
+
+
+def test_an_empty_dashboard_says_what_to_do(admin_client: Client) -> None:
+    text = words(admin_client.get(address("hourlystat_changelist")).content.decode())
+    assert "No calls in this time" in text and "llmcache.completion(" in text
