@@ -10,12 +10,13 @@ eviction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import connections, router, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from llmcache import conf, events
@@ -38,22 +39,40 @@ _LATE: Final = timedelta(minutes=5)
 """So late may a row become visible, and so far may the machines' clocks be apart."""
 
 
+def database() -> str:
+    """The alias of the database that has the log. It is read there too: a replica may lag behind,
+    and then neither side of a race would see the other.
+    """
+    return router.db_for_write(Eviction)
+
+
 def publish(
-    what: str, *, alias: str = "", value: str = "", reason: str = "", by: str = ""
+    what: str,
+    *,
+    alias: str = "",
+    value: str = "",
+    digests: Sequence[str] = (),
+    reason: str = "",
+    by: str = "",
 ) -> Eviction:
-    """Write an operation to the log, before anything is removed."""
+    """Write an operation to the log, before anything is removed.
+
+    Args:
+        digests: the entries, where they are named one by one.
+    """
     eviction = Eviction.objects.create(
         what=what,
         alias=clean(alias, ALIAS_LENGTH),
         value=clean(value, NAME_LENGTH),
+        digests="\n".join(digests),
         reason=clean(reason, REASON_LENGTH),
         by=clean(by, NAME_LENGTH),
     )
-    poller.own(eviction.pk)
+    poller.own(eviction)
     return eviction
 
 
-def publish_part(operation: Eviction, alias: str, digests: Sequence[str]) -> None:
+def publish_part(operation: Eviction, alias: str, digests: Sequence[str]) -> Eviction:
     """Write to the log that these entries are gone from their store."""
     part = Eviction.objects.create(
         what=What.ENTRIES,
@@ -62,30 +81,53 @@ def publish_part(operation: Eviction, alias: str, digests: Sequence[str]) -> Non
         number=len(digests),
         part_of=operation,
     )
-    poller.own(part.pk)
+    poller.own(part)
+    return part
+
+
+def at_commit(eviction: Eviction, again: Callable[[], object]) -> None:
+    """Within a transaction, have an operation done once more when that is committed: until then
+    other processes could not see it, and answered from what was there before the transaction.
+    """
+    using = database()
+
+    def renew() -> None:
+        rows = Eviction.objects.using(using).filter(Q(pk=eviction.pk) | Q(part_of=eviction.pk))
+        rows.update(created=timezone.now())
+        again()
+
+    if connections[using].in_atomic_block:
+        transaction.on_commit(renew, using=using, robust=True)
 
 
 class Poller:
     """Reads the log's new rows and applies them to this process's own memory."""
 
     def __init__(self) -> None:
-        self._started = timezone.now()
         self._read_at = monotonic()
         self._seen: dict[int, float] = {}
 
-    def own(self, pk: int) -> None:
+    def own(self, eviction: Eviction) -> None:
         """This process has written the row, and applies it by itself."""
-        self._seen[pk] = monotonic()
+
+        def note() -> None:
+            self._seen[eviction.pk] = monotonic()
+
+        # Of a transaction that is taken back, the next row may get the same key.
+        if connections[database()].in_atomic_block:
+            transaction.on_commit(note, using=database())
+        else:
+            note()
 
     def poll(self) -> int:
         """Apply what is new; how many rows that was. Raises what the database raises."""
         began = monotonic()
         since = timezone.now() - _LATE - timedelta(seconds=began - self._read_at)
-        since = max(since, self._started - timedelta(seconds=5))
-        recent = Eviction.objects.since(since).order_by("pk").values_list("pk", flat=True)
+        log = Eviction.objects.using(database()).order_by("pk")
+        recent = log.since(since).values_list("pk", flat=True)
         new = [pk for pk in recent if pk not in self._seen]
         for start in range(0, len(new), 100):
-            for eviction in Eviction.objects.filter(pk__in=new[start : start + 100]).order_by("pk"):
+            for eviction in log.filter(pk__in=new[start : start + 100]):
                 apply(eviction)
                 self._seen[eviction.pk] = began
         self._read_at = began
@@ -187,7 +229,8 @@ def overtaken(records: Iterable[EntryRecord]) -> list[tuple[Eviction, EntryRecor
         return []
     first = min(moment for moment, _ in begun)
     found = []
-    for eviction in Eviction.objects.since(first).select_related("part_of"):
+    log = Eviction.objects.using(database())
+    for eviction in log.since(first).select_related("part_of"):
         operation = eviction.part_of or eviction
         digests = frozenset(eviction.digests.split())
         for moment, record in begun:
@@ -206,8 +249,3 @@ def _names(eviction: Eviction, digests: frozenset[str], record: EntryRecord) -> 
     if digests:
         return record.digest in digests
     return eviction.what == What.ALIAS or _is_about(eviction, record.header)
-
-
-def in_transaction() -> bool:
-    """Whether what is written now can still be taken back."""
-    return not transaction.get_autocommit(using=Eviction.objects.db)

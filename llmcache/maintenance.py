@@ -1,4 +1,4 @@
-"""What staff, tasks and commands do to entries: evict, pin, change the ttl, sweep, thin out.
+"""What staff, tasks and commands do to entries: evict, pin, change the ttl.
 
 Removing goes through `llmcache.invalidation`, which tells the order of its steps. Everything works
 in batches, so nothing holds a lock or a list for long.
@@ -11,12 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from time import time
 from typing import Final
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
 from django.utils import timezone
 
 from llmcache import conf, events, invalidation
@@ -25,9 +23,10 @@ from llmcache.backends.base import BaseBackend
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
 from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
 from llmcache.invalidation import What
-from llmcache.models import Call, Entry, Eviction, RecordBatch
+from llmcache.models import NAME_LENGTH, Entry, Eviction
 from llmcache.querysets import EntryQuerySet
 from llmcache.store import backend_of
+from llmcache.text import clean
 
 BATCH: Final = 1000
 CRITERIA: Final = ("digest", "tag", "namespace", "scope", "model")
@@ -82,7 +81,7 @@ def evict(
         InvalidRequest: not exactly one criterion, or an alias that does not exist.
     """
     given = {
-        name: value
+        name: clean(value, NAME_LENGTH)
         for name, value in zip(CRITERIA, (digest, tag, namespace, scope, model), strict=True)
         if value is not None
     }
@@ -91,25 +90,21 @@ def evict(
     if alias is not None and backend_of(alias) is None:
         raise InvalidRequest.unknown("alias of LLMCACHE", alias, conf.backends())
     ((name, value),) = given.items()
-    if name == "digest":
-        entries = Entry.objects.of_digests([value])
-        operation = partial(invalidation.publish, What.ENTRIES)
-    elif name == "tag":
-        entries = Entry.objects.tagged(value)
-        operation = partial(invalidation.publish, What.TAG)
-    else:
-        entries = Entry.objects.filter(**{name: value})
-        operation = partial(invalidation.publish, What(name))
-    if alias is not None:
-        entries = entries.filter(alias=alias)
-    eviction = operation(alias=alias or "", value=value, reason=reason, by=by)
+    log = {"alias": alias or "", "value": value, "reason": reason, "by": by}
     if name == "digest":  # it need not be in the index
+        eviction = invalidation.publish(What.ENTRIES, digests=[value], **log)
         return _evict_digest(eviction, value, alias)
-    return _evict_thoroughly(eviction, lambda: entries)
+    everywhere = _index().tagged(value) if name == "tag" else _index().filter(**{name: value})
+    entries = everywhere if alias is None else everywhere.filter(alias=alias)
+    return _evict_thoroughly(invalidation.publish(What(name), **log), entries)
 
 
 aevict: Final = sync_to_async(evict)
 """As `evict`, for async code."""
+
+
+def _index() -> EntryQuerySet:
+    return Entry.objects.using(invalidation.database())
 
 
 def evict_entries(
@@ -127,7 +122,7 @@ def evict_entries(
         what: the filter in words, for the eviction log.
     """
     eviction = invalidation.publish(What.ENTRIES, value=what, reason=reason, by=by)
-    return _evict_thoroughly(eviction, lambda: entries, progress)
+    return _evict_thoroughly(eviction, entries.using(invalidation.database()), progress)
 
 
 def clear(
@@ -151,39 +146,40 @@ def clear(
     except Exception as error:
         return Evicted(failed=1, problems={alias: f"{type(error).__name__}: {error}"})
     invalidation.apply(eviction)
-    return _evict_thoroughly(eviction, lambda: Entry.objects.filter(alias=alias), progress)
+    return _evict_thoroughly(eviction, _index().filter(alias=alias), progress)
 
 
 def _evict_thoroughly(
-    eviction: Eviction, entries: Callable[[], EntryQuerySet], progress: Progress | None = None
+    eviction: Eviction, entries: EntryQuerySet, progress: Progress | None = None
 ) -> Evicted:
-    """Remove the entries that the index knows now and, inside a transaction, again after it: what
-    others wrote meanwhile could not see the eviction yet.
-    """
     invalidation.apply(eviction)
     done = Evicted()
-    for batch in _batches(entries()):
+    for batch in _batches(entries):
         _evict_batch(eviction, batch, done)
         if progress is not None:
             progress(len(batch))
-    Eviction.objects.filter(pk=eviction.pk).update(number=done.removed)
-    if invalidation.in_transaction():
-        transaction.on_commit(lambda: _evict_again(eviction, entries), using=entries().db)
+    _finish(eviction, done)
+    invalidation.at_commit(eviction, lambda: _evict_again(eviction, entries, done))
     return done
 
 
-def _evict_again(eviction: Eviction, entries: Callable[[], EntryQuerySet]) -> None:
-    done = Evicted()
-    for batch in _batches(entries()):
+def _evict_again(eviction: Eviction, entries: EntryQuerySet, done: Evicted) -> None:
+    invalidation.apply(eviction)
+    for batch in _batches(entries):
         _evict_batch(eviction, batch, done)
+    _finish(eviction, done)
 
 
-Row = tuple[int, str, str]
+def _finish(eviction: Eviction, done: Evicted) -> None:
+    Eviction.objects.filter(pk=eviction.pk).update(number=done.removed)
+
+
+Row = tuple[int, str, str, datetime]
 
 
 def _batches(entries: EntryQuerySet) -> Iterator[list[Row]]:
-    """(pk, alias, digest) of the entries, so many at a time, in the order of their keys."""
-    rows = entries.order_by("pk").values_list("pk", "alias", "digest")
+    """(pk, alias, digest, created) of the entries, so many at a time, by primary key."""
+    rows = entries.order_by("pk").values_list("pk", "alias", "digest", "created")
     last = 0
     while batch := list(rows.filter(pk__gt=last)[:BATCH]):
         yield batch
@@ -191,41 +187,47 @@ def _batches(entries: EntryQuerySet) -> Iterator[list[Row]]:
 
 
 def _evict_batch(eviction: Eviction, batch: Iterable[Row], done: Evicted) -> None:
-    by_alias: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-    for pk, alias, digest in batch:
-        by_alias[alias].append((pk, digest))
-    for alias, pairs in by_alias.items():
-        digests = [digest for _, digest in pairs]
+    by_alias: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in batch:
+        by_alias[row[1]].append(row)
+    for alias, rows in by_alias.items():
+        digests = [digest for _, _, digest, _ in rows]
         backend = backend_of(alias)
         if backend is not None:  # otherwise the process that made the store reads of it in the log
             try:
                 backend.delete_many(digests)
             except Exception as error:
-                done.failed += len(pairs)
+                done.failed += len(rows)
                 done.problems[alias] = f"{type(error).__name__}: {error}"
-                events.count("evict_error", len(pairs))
+                events.count("evict_error", len(rows))
                 continue
-        Entry.objects.filter(pk__in=[pk for pk, _ in pairs]).delete()
-        invalidation.publish_part(eviction, alias, digests)
-        done.removed += len(pairs)
+        # What has been stored anew since it was listed may still be in the store: its row stays.
+        seen = {pk: created for pk, _, _, created in rows}
+        _index().filter(pk__in=list(seen)).drop(seen)
+        invalidation.apply(invalidation.publish_part(eviction, alias, digests))
+        done.removed += len(rows)
 
 
 def _evict_digest(eviction: Eviction, digest: str, alias: str | None) -> Evicted:
-    aliases = [alias] if alias else list(stores)
     done = Evicted()
-    for name in aliases:
-        backend = backend_of(name)
-        assert backend is not None
-        try:
-            was_there = backend.delete(digest)
-        except Exception as error:
-            done.failed += 1
-            done.problems[name] = f"{type(error).__name__}: {error}"
-            continue
-        rows, _ = Entry.objects.filter(alias=name, digest=digest).delete()
-        done.removed += bool(was_there or rows)
-        invalidation.publish_part(eviction, name, [digest])
-    Eviction.objects.filter(pk=eviction.pk).update(number=done.removed)
+
+    def remove() -> None:
+        for name in [alias] if alias else list(stores):
+            backend = backend_of(name)
+            assert backend is not None
+            try:
+                was_there = backend.delete(digest)
+            except Exception as error:
+                done.failed += 1
+                done.problems[name] = f"{type(error).__name__}: {error}"
+                continue
+            rows = _index().filter(alias=name, digest=digest).drop()
+            done.removed += bool(was_there or rows)
+        invalidation.apply(eviction)
+        _finish(eviction, done)
+
+    remove()
+    invalidation.at_commit(eviction, remove)
     return done
 
 
@@ -320,52 +322,3 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
 
 def _from_now(seconds: float) -> datetime:
     return timezone.now() + timedelta(seconds=seconds)
-
-
-# --- keeping house ---
-
-
-@dataclass(slots=True)
-class Swept:
-    """What a sweep removed: entries of stores by alias, rows of the index, rows of the logs."""
-
-    stores: dict[str, int] = field(default_factory=dict)
-    index: int = 0
-    log: int = 0
-    problems: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        return sum(self.stores.values()) + self.index + self.log
-
-
-def sweep(limit: int = BATCH, *, aliases: Iterable[str] | None = None) -> Swept:
-    """Delete what has expired, at most `limit` of each kind; call again while `total` is not 0.
-
-    Stores that collect their own garbage have nothing to delete. The log loses rows older than
-    RETENTION_DAYS; evictions are kept as long, and at least for a day.
-    """
-    swept = Swept()
-    for alias in stores if aliases is None else aliases:
-        try:
-            number = stores[alias].sweep(limit)
-        except Exception as error:
-            swept.problems[alias] = f"{type(error).__name__}: {error}"
-            continue
-        if number:
-            swept.stores[alias] = number
-    expired = Entry.objects.expired().order_by("kept_until")
-    pks = list(expired.values_list("pk", flat=True)[:limit])
-    Entry.objects.filter(pk__in=pks).delete()
-    swept.index = len(pks)
-    old = timezone.now() - timedelta(days=conf.config().retention_days)
-    rows = [
-        (Call.objects.before(old).order_by("created"), Call),
-        (Eviction.objects.operations().filter(created__lt=old).order_by("created"), Eviction),
-        (RecordBatch.objects.filter(created__lt=old).order_by("created"), RecordBatch),
-    ]
-    for queryset, table in rows:
-        found = list(queryset.values_list("pk", flat=True)[:limit])
-        table._default_manager.filter(pk__in=found).delete()
-        swept.log += len(found)
-    return swept

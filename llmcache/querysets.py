@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.utils.timezone import now
 
 if TYPE_CHECKING:  # for the names in quotes below
     from llmcache.models import Call, Entry, Eviction, HourlyStat  # noqa: F401
+
+_AT_A_TIME: Final = 500
 
 
 class EntryQuerySet(QuerySet["Entry"]):
@@ -46,6 +49,25 @@ class EntryQuerySet(QuerySet["Entry"]):
     def with_digest_prefix(self, prefix: str) -> Self:
         """Entries whose digest begins so; the index serves this on every database."""
         return self.filter(digest__gte=prefix, digest__lt=prefix + "g")
+
+    def drop(self, seen: Mapping[int, datetime] | None = None) -> int:
+        """Delete these rows, in the order in which the ledger locks rows, so that neither waits for
+        the other; how many.
+
+        Args:
+            seen: when each was created, by primary key; rows renewed since then stay.
+        """
+        using = router.db_for_write(self.model)
+        with transaction.atomic(using=using):
+            rows = self.using(using).select_for_update().order_by("digest", "alias")
+            found = rows.values_list("pk", "created")
+            pks = [pk for pk, created in found if seen is None or seen.get(pk) == created]
+            for start in range(0, len(pks), _AT_A_TIME):
+                part = self.model._base_manager.using(using).filter(
+                    pk__in=pks[start : start + _AT_A_TIME]
+                )
+                part.only("pk").delete()  # without reading the material, which may be long
+        return len(pks)
 
 
 class CallQuerySet(QuerySet["Call"]):

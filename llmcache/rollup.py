@@ -11,11 +11,10 @@ from django.db.models import F
 from django.db.models.functions import TruncDay
 from django.utils import timezone
 
-from llmcache import conf
-from llmcache.ledger import SUMS
+from llmcache import conf, figures
+from llmcache.figures import PLACE, SUMS
 from llmcache.models import HourlyStat
 
-_PLACE: Final = ("alias", "kind", "model", "namespace", "caller", "outcome", "speed")
 _AT_A_TIME: Final = 500
 
 
@@ -41,20 +40,10 @@ def _roll_up_day(day: datetime) -> int:
         hours = list(rows.select_for_update().order_by("pk"))
         sums: defaultdict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
         for row in hours:
-            place = tuple(getattr(row, name) for name in _PLACE)
+            place = tuple(getattr(row, name) for name in PLACE[1:])
             added = [getattr(row, name) for name in SUMS]
             sums[place] = [old + new for old, new in zip(sums[place], added, strict=True)]
         for start in range(0, len(hours), _AT_A_TIME):
             rows.filter(pk__in=[row.pk for row in hours[start : start + _AT_A_TIME]]).delete()
-        HourlyStat.objects.using(using).bulk_create(
-            [
-                HourlyStat(
-                    hour=day,
-                    **dict(zip(_PLACE, place, strict=True)),
-                    **dict(zip(SUMS, values, strict=True)),
-                )
-                for place, values in sums.items()
-            ],
-            batch_size=_AT_A_TIME,
-        )
+        figures.add([(day, *place, *sums[place]) for place in sorted(sums)], using)
     return len(hours) - len(sums)

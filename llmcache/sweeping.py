@@ -1,8 +1,9 @@
-"""A whole sweep, batch by batch: `maintenance.sweep` until nothing is left that has expired."""
+"""Deletes what has expired from the stores that need it, the index and the logs, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 from typing import Final
@@ -10,10 +11,60 @@ from typing import Final
 from django.utils import timezone
 
 from llmcache import conf
-from llmcache.maintenance import Swept, sweep
+from llmcache.backends import stores
+from llmcache.invalidation import database
 from llmcache.models import Call, Entry, Eviction, RecordBatch
 
 BATCH: Final = 1000
+_AT_A_TIME: Final = 500
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep removed: entries of stores by alias, rows of the index, rows of the logs."""
+
+    stores: dict[str, int] = field(default_factory=dict)
+    index: int = 0
+    log: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.stores.values()) + self.index + self.log
+
+
+def sweep(limit: int = BATCH, *, aliases: Iterable[str] | None = None) -> Swept:
+    """Delete what has expired, at most `limit` of each kind; call again while `total` is not 0.
+
+    Stores that collect their own garbage have nothing to delete. The log loses rows older than
+    RETENTION_DAYS; evictions are kept as long, and at least for a day.
+    """
+    swept = Swept()
+    for alias in stores if aliases is None else aliases:
+        try:
+            number = stores[alias].sweep(limit)
+        except Exception as error:
+            swept.problems[alias] = f"{type(error).__name__}: {error}"
+            continue
+        if number:
+            swept.stores[alias] = number
+    expired = Entry.objects.using(database()).expired().order_by("kept_until")
+    pks = list(expired.values_list("pk", flat=True)[:limit])
+    for start in range(0, len(pks), _AT_A_TIME):
+        # Asked again, as some may have been renewed meanwhile.
+        part = Entry.objects.filter(pk__in=pks[start : start + _AT_A_TIME]).expired()
+        swept.index += part.drop()
+    old = timezone.now() - timedelta(days=conf.config().retention_days)
+    rows = [
+        (Call.objects.before(old).order_by("created"), Call),
+        (Eviction.objects.operations().filter(created__lt=old).order_by("created"), Eviction),
+        (RecordBatch.objects.filter(created__lt=old).order_by("created"), RecordBatch),
+    ]
+    for queryset, table in rows:
+        found = list(queryset.values_list("pk", flat=True)[:limit])
+        table._default_manager.filter(pk__in=found).delete()
+        swept.log += len(found)
+    return swept
 
 
 def sweep_all(

@@ -33,9 +33,7 @@ def database_settings(
 
 
 @pytest.fixture(scope="session")
-def migrated(
-    database_settings: dict[str, Any], django_db_blocker: Any
-) -> Iterator[dict[str, Any]]:
+def migrated(database_settings: dict[str, Any], django_db_blocker: Any) -> Iterator[dict[str, Any]]:
     """The same database with all tables."""
     with django_db_blocker.unblock(), databases.migrated(database_settings):
         yield database_settings

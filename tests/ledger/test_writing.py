@@ -12,19 +12,22 @@ from django.db import DatabaseError, connections
 from django.test import override_settings
 
 from llmcache import ledger
+from llmcache.figures import SUMS
 from llmcache.models import Call, Entry, EntryTag, HourlyStat, RecordBatch
 from tests.ledger.records import called, digest, stored
 
 pytestmark = pytest.mark.usefixtures("database")
 
-HOSTILE = "NUL \x00, half of a pair \ud83d, all of one \N{SLICE OF PIZZA}\N{ZERO WIDTH JOINER}\u202e"
+HOSTILE = (
+    "NUL \x00, half of a pair \ud83d, all of one \N{SLICE OF PIZZA}\N{ZERO WIDTH JOINER}\u202e"
+)
 CLEANED = HOSTILE.replace("\x00", "\ufffd").replace("\ud83d", "\ufffd")
 
 
 def figures() -> dict[str, float]:
     """The sums over all figures."""
     rows = list(HourlyStat.objects.all())
-    return {name: sum(getattr(row, name) for row in rows) for name in ledger.SUMS}
+    return {name: sum(getattr(row, name) for row in rows) for name in SUMS}
 
 
 # --- entries ---
@@ -113,7 +116,7 @@ def test_hostile_texts_are_stored_cleaned_in_every_column() -> None:
 def test_over_long_texts_are_cut_and_still_added_up_together() -> None:
     long = "x" * 5000
     for end in "ab":
-        texts = {name: long + end for name in ("namespace", "scope", "caller", "model", "reason")}
+        texts = dict.fromkeys(("namespace", "scope", "caller", "model", "reason"), long + end)
         ledger.write(
             [called(layer=long, alias=long + end, **texts)],
             [stored(1, alias=long + end, tags=[long + end], model=long, namespace=long)],
@@ -226,8 +229,7 @@ class Fails:
 
 @pytest.mark.parametrize(
     "words",
-    ["llmcache_recordbatch", "llmcache_call", "llmcache_entry", "llmcache_entrytag"]
-    + ["llmcache_hourlystat", "llmcache_eviction"],
+    ["recordbatch", "call", "entry", "entrytag", "hourlystat", "eviction"],
 )
 def test_a_batch_that_failed_anywhere_and_is_written_again_counts_once(
     words: str, database: str
@@ -235,7 +237,10 @@ def test_a_batch_that_failed_anywhere_and_is_written_again_counts_once(
     calls = [called("hit", n) for n in (1, 2, 2)]
     entries = [stored(n, tags=["t"]) for n in (1, 2)]
     name = str(uuid.uuid4())
-    with connections[database].execute_wrapper(Fails(words)), pytest.raises(DatabaseError):
+    with (
+        connections[database].execute_wrapper(Fails(f"llmcache_{words}")),
+        pytest.raises(DatabaseError),
+    ):
         ledger.write(calls, entries, lost=1, batch_id=name)
     ledger.write(calls, entries, lost=1, batch_id=name)
     assert Call.objects.count() == 3

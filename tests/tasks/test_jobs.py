@@ -155,7 +155,7 @@ def test_records_delivered_twice_count_once() -> None:
 
 
 def test_a_record_that_cannot_be_written_costs_none_of_the_others() -> None:
-    broken = called(outcome=None)
+    broken = called(latency=None)
     jobs.flush_records([called(), broken, called()], [], 0, str(uuid.uuid4()))
     assert Call.objects.count() == 2
     assert HourlyStat.objects.get(outcome="lost").calls == 1

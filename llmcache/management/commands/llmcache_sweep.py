@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmcache import sweeping
-from llmcache.maintenance import Swept
 from llmcache.management.running import Failed, Running, WrongUsage, counted, listed
+from llmcache.sweeping import Swept
 
 
 class Command(Running):
