@@ -126,7 +126,12 @@ def answered(kind: str, envelope: Envelope) -> str:
         parsed = orjson.loads(engine.body_of(kind, envelope))
     except (ValueError, TypeError, LookupError):
         return envelope.payload.decode("utf-8", "replace")
-    return "\n\n".join(filter(None, _answers(parsed))) or _json(parsed)
+    return said(parsed)
+
+
+def said(body: object) -> str:
+    """What an answer's body says, as text."""
+    return "\n\n".join(filter(None, _answers(body))) or _json(body)
 
 
 def _answers(parsed: Any) -> Iterable[str]:

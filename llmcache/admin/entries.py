@@ -156,9 +156,10 @@ class EntryAdmin(EntryPage):
         context = self.page(
             request,
             _("Evict all entries that match"),
+            matching=number,
             number=formats.count(number),
-            any=number > 0,
-            pinned=formats.count(pinned) if pinned else "",
+            pinned=pinned,
+            stay=formats.count(pinned),
             chosen=[(name, formats.visible(str(value))) for name, value in chosen.items()],
             back=f"{back}?{request.GET.urlencode()}",
         )

@@ -25,7 +25,7 @@ from llmcache import conf, maintenance, refreshing
 from llmcache.admin import charts, conversations, formats
 from llmcache.admin.base import ReadOnlyAdmin, write_log
 from llmcache.envelope import Envelope
-from llmcache.exceptions import InvalidRequest, LLMCacheError
+from llmcache.exceptions import LLMCacheError
 from llmcache.maintenance import EntryGone, Evicted
 from llmcache.models import Call, Entry
 from llmcache.outcome import HIT, STALE
@@ -229,14 +229,16 @@ class EntryPage(ReadOnlyAdmin):
             hours = float(request.POST.get("hours", "").replace(",", "."))
         except ValueError:
             hours = 0.0
-
-        def change() -> None:
-            if not 0 < hours < 1e6:
-                raise InvalidRequest(_("Give a number of hours above 0."))
-            maintenance.set_ttl(entry, hours * 3600, by=str(request.user))
-
-        text = _("Ends in %(time)s.") % {"time": formats.seconds(hours * 3600)}
-        return self._changed(request, entry, change, text)
+        if not 0 < hours < 1e6:
+            text = _("Give a number of hours above 0 and below a million.")
+            self.message_user(request, text, messages.ERROR)
+            return self.back(request, entry)
+        seconds = hours * 3600
+        text = _("Ends in %(time)s.") % {"time": formats.seconds(seconds)}
+        by = str(request.user)
+        return self._changed(
+            request, entry, lambda: maintenance.set_ttl(entry, seconds, by=by), text
+        )
 
     def _changed(
         self, request: HttpRequest, entry: Entry, change: Callable[[], None], text: str
@@ -266,8 +268,14 @@ class EntryPage(ReadOnlyAdmin):
         if not request.user.has_perm("llmcache.view_payload"):
             return self.back(request, entry)
         reason = response.cache.reason if "not stored" in response.cache.reason else ""
+        entry.refresh_from_db()
         return self.entry_page(
-            request, entry, asked_again=True, before=before, not_stored=formats.visible(reason)
+            request,
+            entry,
+            asked_again=True,
+            before=before,
+            new=conversations.shown(conversations.said(response.model_dump())),
+            not_stored=formats.visible(reason),
         )
 
     def answer_view(self, request: HttpRequest, entry: Entry) -> HttpResponse:

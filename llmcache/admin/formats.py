@@ -39,11 +39,14 @@ def _hides(letter: str) -> bool:
     return not letter or unicodedata.category(letter) in _HIDDEN
 
 
+def _number(value: float, digits: int = 0) -> str:
+    """Django cuts what it does not show: 0.99 would be 0.9."""
+    return number_format(round(value, digits), digits, use_l10n=True, force_grouping=True)
+
+
 def count(number: float | None) -> str:
     """A whole number with separators."""
-    if number is None:
-        return MISSING
-    return number_format(int(number), use_l10n=True, force_grouping=True)
+    return MISSING if number is None else _number(number)
 
 
 def share(value: float | None) -> str:
@@ -51,7 +54,7 @@ def share(value: float | None) -> str:
     if value is None:
         return MISSING
     percent = round(value * 100, 1)
-    return f"{number_format(percent, 0 if percent.is_integer() else 1)} %"
+    return f"{_number(percent, 0 if percent.is_integer() else 1)} %"
 
 
 def money(value: float | None) -> str:
@@ -59,8 +62,7 @@ def money(value: float | None) -> str:
     if value is None:
         return MISSING
     size = abs(value)
-    digits = 2 if size >= 1 or not size else 4 if size >= 0.01 else 6
-    return number_format(value, digits, use_l10n=True, force_grouping=True)
+    return _number(value, 2 if size >= 1 or not size else 4 if size >= 0.01 else 6)
 
 
 def seconds(value: float | None) -> str:
@@ -71,12 +73,11 @@ def seconds(value: float | None) -> str:
         return "0"
     for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
         if value < limit:
-            scaled = value * factor
-            return f"{number_format(scaled, 0 if scaled >= 100 else 1)} {unit}"
+            return f"{_short(value * factor)} {unit}"
     if value < 2 * 3600:
-        return f"{number_format(value / 60, 0)} min"
+        return f"{_number(value / 60)} min"
     if value < 2 * 86400:
-        return f"{number_format(value / 3600, 1)} h"
+        return f"{_short(value / 3600)} h"
     return _("%(number)s days") % {"number": count(value / 86400)}
 
 
@@ -84,9 +85,17 @@ def size(number: int | None) -> str:
     """Bytes in the unit that suits them."""
     if number is None:
         return MISSING
+    if number < 1000:
+        return f"{_number(number)} B"
     value = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{number_format(value, 0 if unit == 'B' or value >= 100 else 1)} {unit}"
+    for unit in ("kB", "MB", "GB", "TB"):
         value /= 1000
-    return f"{number_format(value, 1)} TB"
+        if value < 1000 or unit == "TB":
+            break
+    return f"{_short(value)} {unit}"
+
+
+def _short(value: float) -> str:
+    """A number below a thousand with two or three figures."""
+    digits = 1 if value < 100 and round(value, 1) != round(value) else 0
+    return _number(value, digits)
