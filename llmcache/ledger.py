@@ -16,7 +16,7 @@ from typing import Final
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import F
 
-from llmcache import events, figures, invalidation
+from llmcache import events, figures, invalidation, transactions
 from llmcache.figures import Measured, moment, usage_of
 from llmcache.invalidation import database as database
 from llmcache.models import ALIAS_LENGTH, NAME_LENGTH, Entry, EntryTag, RecordBatch
@@ -75,21 +75,25 @@ def write(
     using = database()
     measured = figures.measure(calls)
     latest = {_place(record): record for record in entries}
-    with transaction.atomic(using=using):
-        if batch_id is None or _is_new(batch_id, using):
-            figures.log(measured, using)
-            known = _locked(latest.keys() | _hit_places(measured), using)
-            renewed = {
-                place: record
-                for place, record in latest.items()
-                if restored or place not in known or moment(record.created) >= known[place].created
-            }
-            _index(renewed, using)
-            _tag(renewed, known, using)
-            _count_hits(measured, known.keys() | renewed.keys(), using)
-            figures.add_up(measured, lost, using)
-            if after is not None:
-                RecordBatch.objects.using(using).filter(pk=after).delete()
+
+    def work() -> None:
+        if batch_id is not None and not _is_new(batch_id, using):
+            return
+        figures.log(measured, using)
+        known = _locked(latest.keys() | _hit_places(measured), using)
+        renewed = {
+            place: record
+            for place, record in latest.items()
+            if restored or place not in known or moment(record.created) >= known[place].created
+        }
+        _index(renewed, using)
+        _tag(renewed, known, using)
+        _count_hits(measured, known.keys() | renewed.keys(), using)
+        figures.add_up(measured, lost, using)
+        if after is not None:
+            RecordBatch.objects.using(using).filter(pk=after).delete()
+
+    transactions.once(using, work)
     if not restored:
         _evict_overtaken(latest.values())
 
@@ -125,11 +129,9 @@ def _locked(places: Collection[Place], using: str) -> dict[Place, _Known]:
     """Those of the entries that have a row, locked until the batch is written."""
     known = {}
     for digests in _parts({digest for digest, _ in places}):
-        rows = Entry.objects.using(using).filter(digest__in=digests).order_by("digest", "alias")
-        for pk, created, *place in rows.select_for_update().values_list(
-            "pk", "created", "digest", "alias"
-        ):
-            known[place[0], place[1]] = _Known(pk, created)
+        rows = Entry.objects.using(using).of_digests(digests).locked()
+        for pk, created, digest, alias in rows:
+            known[digest, alias] = _Known(pk, created)
     return known
 
 

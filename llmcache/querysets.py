@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
-from django.db import router, transaction
+from django.db import router
 from django.db.models import Q, QuerySet
 from django.utils.timezone import now
+
+from llmcache import transactions
 
 if TYPE_CHECKING:  # for the names in quotes below
     from llmcache.models import Call, Entry, Eviction, HourlyStat  # noqa: F401
@@ -58,16 +60,26 @@ class EntryQuerySet(QuerySet["Entry"]):
             seen: when each was created, by primary key; rows renewed since then stay.
         """
         using = router.db_for_write(self.model)
-        with transaction.atomic(using=using):
-            rows = self.using(using).select_for_update().order_by("digest", "alias")
-            found = rows.values_list("pk", "created")
-            pks = [pk for pk, created in found if seen is None or seen.get(pk) == created]
+
+        def work() -> int:
+            found = self.using(using).locked()
+            pks = [pk for pk, created, *_ in found if seen is None or seen.get(pk) == created]
             for start in range(0, len(pks), _AT_A_TIME):
                 part = self.model._base_manager.using(using).filter(
                     pk__in=pks[start : start + _AT_A_TIME]
                 )
                 part.only("pk").delete()  # without reading the material, which may be long
-        return len(pks)
+            return len(pks)
+
+        return transactions.once(using, work)
+
+    def locked(self) -> list[tuple[int, datetime, str, str]]:
+        """Primary key, creation, digest and alias of these rows, which nobody else can change until
+        the end of the transaction.
+        """
+        transactions.writes(self.model, self.db)
+        rows = self.select_for_update().order_by("digest", "alias")
+        return list(rows.values_list("pk", "created", "digest", "alias"))
 
 
 class CallQuerySet(QuerySet["Call"]):

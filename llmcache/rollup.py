@@ -6,12 +6,12 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from django.db import router, transaction
+from django.db import router
 from django.db.models import F
 from django.db.models.functions import TruncDay
 from django.utils import timezone
 
-from llmcache import conf, figures
+from llmcache import conf, figures, transactions
 from llmcache.figures import PLACE, SUMS
 from llmcache.models import HourlyStat
 
@@ -35,7 +35,9 @@ def roll_up() -> int:
 def _roll_up_day(day: datetime) -> int:
     using = router.db_for_write(HourlyStat)
     rows = HourlyStat.objects.using(using).between(day, day + timedelta(days=1))
-    with transaction.atomic(using=using):
+
+    def work() -> int:
+        transactions.writes(HourlyStat, using)
         # Locked, so that two workers at once don't both add up the same rows.
         hours = list(rows.select_for_update().order_by("pk"))
         sums: defaultdict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
@@ -46,4 +48,6 @@ def _roll_up_day(day: datetime) -> int:
         for start in range(0, len(hours), _AT_A_TIME):
             rows.filter(pk__in=[row.pk for row in hours[start : start + _AT_A_TIME]]).delete()
         figures.add([(day, *place, *sums[place]) for place in sorted(sums)], using)
-    return len(hours) - len(sums)
+        return len(hours) - rows.count()
+
+    return transactions.once(using, work)
