@@ -17,8 +17,11 @@ import django
 os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
 django.setup()
 
+from django.core.management import call_command  # noqa: E402
+
 from benchmarks import paths, peer  # noqa: E402
 from benchmarks.timing import Result  # noqa: E402
+from llmcache import recorder  # noqa: E402
 from tests.servers import redis, s3  # noqa: E402
 
 ROW = "{:<36} {:>6} {:>9} {:>12} {:>12} {:>12}  {}"
@@ -26,6 +29,7 @@ ROW = "{:<36} {:>6} {:>9} {:>12} {:>12} {:>12}  {}"
 
 def measure(litellm: peer.Peer | None) -> Iterator[Result]:
     """Every path in turn."""
+    call_command("migrate", verbosity=0)
     paths.prepare()
     yield from paths.in_memory(litellm)
     yield from paths.locmem()
@@ -76,6 +80,7 @@ def main() -> None:
             print(f"LiteLLM is not measured: no {peer.PYTHON}", file=sys.stderr)
         for result in measure(litellm):
             show(result)
+            recorder.flush()  # between rounds, as its thread would
             results.append(asdict(result))
     milliseconds, megabytes = paths.import_cost()
     ratio = paths.memory_ratio()
