@@ -19,16 +19,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.conf import settings
 from django.core.signals import setting_changed
-from django.db import DatabaseError, DataError, IntegrityError, connections
+from django.db import connections
 from django.utils.module_loading import import_string
 
-from llmcache import conf, events, task_queue
+from llmcache import conf, events
+from llmcache.delivery import Batch, Delivery
 from llmcache.outcome import FAILED, SERVED, CacheInfo
 from llmcache.records import CallRecord, EntryRecord
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE: Final = 30.0  # seconds between two tries of a database that is away
 _AT_EXIT: Final = 5.0  # seconds that the last writing may take
 _BATCH: Final = 10_000
-
-Batch = tuple[list[CallRecord], list[EntryRecord], int]
 
 
 class Recorder:
@@ -51,18 +49,17 @@ class Recorder:
     def _start_afresh(self) -> None:
         self._calls: deque[CallRecord] = deque()
         self._entries: deque[EntryRecord] = deque()
-        self._failed: Batch | None = None  # to be tried again before anything else
+        self._delivery = Delivery()
         self._lost = 0
-        self._failures = 0
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping = threading.Event()
         self._wake = threading.Event()
         self._writing = threading.RLock()
         self._starting = threading.Lock()
         self._reset(setting="LLMCACHE_CONFIG")
 
     def _reset(self, *, setting: str, **kwargs: object) -> None:
-        if setting in ("LLMCACHE_CONFIG", "DATABASES"):
+        if setting in ("LLMCACHE_CONFIG", "DATABASES", "DATABASE_ROUTERS", "INSTALLED_APPS"):
             self._on: bool | None = None
             self._most = self._enough = 0
             self._caller: Callable[[], str | None] | None = None
@@ -73,21 +70,19 @@ class Recorder:
     def is_on(self) -> bool:
         """Whether anything is recorded at all."""
         if self._on is None:
-            self._read_settings()
+            try:
+                self._read_settings()
+            except Exception as error:
+                events.warn_once("record_error", "Calls cannot be recorded: %r", error)
         return bool(self._on)
 
     def _read_settings(self) -> None:
         config = conf.config()
-        engine = settings.DATABASES.get("default", {}).get("ENGINE", "")
         self._most = config.buffer_size
         self._enough = max(1, config.buffer_size // 2)
         caller = config.caller
         self._caller = import_string(caller) if isinstance(caller, str) else caller
-        self._on = (
-            config.recorder != "off"
-            and apps.is_installed("llmcache")
-            and engine not in ("", "django.db.backends.dummy")
-        )
+        self._on = config.recorder != "off" and apps.is_installed("llmcache") and _has_database()
 
     def call(self, plan: Plan, info: CacheInfo, now: float) -> None:
         """Note how a call ended.
@@ -115,7 +110,7 @@ class Recorder:
                     call.model,
                     material.get("namespace") if material else None,
                     material.get("scope") if material else None,
-                    call.controls.caller or (self._caller() if self._caller else None),
+                    call.controls.caller or (self._label() if self._caller else None),
                     info.layer,
                     call.stream,
                     info.latency,
@@ -132,6 +127,13 @@ class Recorder:
                 self._wake.set()
         except Exception as error:
             events.warn_once("record_error", "A call could not be recorded: %r", error)
+
+    def _label(self) -> str | None:
+        try:
+            return self._caller() if self._caller else None
+        except Exception as error:
+            events.warn_once("record_error", "CALLER failed: %r", error)
+            return None
 
     def failure(self, plan: Plan, error: BaseException) -> None:
         """Note that a call ended in an error."""
@@ -174,20 +176,27 @@ class Recorder:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(self._pause())
-            self._wake.clear()
-            last = self._stopping
-            self._read_evictions()
-            self.flush()
-            for connection in connections.all(initialized_only=True):
-                connection.close_if_unusable_or_obsolete()
+            self._pause()
+            last = self._stopping.is_set()
+            try:
+                self._read_evictions()
+                self.flush()
+                for connection in connections.all(initialized_only=True):
+                    connection.close_if_unusable_or_obsolete()
+            except Exception as error:  # the thread must not end: no other takes its place
+                events.warn_once("flush_error", "Records could not be written: %r", error)
             if last:
                 connections.close_all()
                 return
 
-    def _pause(self) -> float:
+    def _pause(self) -> None:
         interval = conf.config().flush_interval
-        return interval if not self._failures else min(_LONGEST_PAUSE, interval * 2**self._failures)
+        failures = self._delivery.failures
+        if failures:  # a full buffer is no reason to try sooner
+            self._stopping.wait(min(_LONGEST_PAUSE, interval * 2 ** min(failures, 10)))
+        else:
+            self._wake.wait(interval)
+        self._wake.clear()
 
     def _read_evictions(self) -> None:
         # Imported here, as all that knows the models: this module is imported before they are.
@@ -205,10 +214,14 @@ class Recorder:
         thread = self._thread
         if thread is None or not thread.is_alive():
             return
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if thread is not threading.current_thread():
             thread.join(timeout=_AT_EXIT)
+        if self.waiting:
+            events.logger.warning(
+                "%s records could not be written before the process ended.", self.waiting
+            )
 
     # --- writing ---
 
@@ -219,75 +232,30 @@ class Recorder:
             False when the database did not take it: it is tried again later.
         """
         with self._writing:
-            while True:
-                batch, self._failed = self._failed or self._take(), None
-                if not any(batch):
-                    return True
-                try:
-                    batch = _sent(*batch)
-                    if any(batch):
-                        _write(*batch)
-                except Exception as error:
-                    if self._may_pass(error):
-                        self._failed = batch
-                        self._failures += 1
-                        return False
-                    self._lost += _one_by_one(*batch)
-                self._failures = 0
+            while batch := self._delivery.waiting or self._take():
+                if not self._delivery.deliver(batch):
+                    return False
+            return True
 
     def _take(self) -> Batch:
-        calls, entries = self._calls, self._entries
+        calls, entries, delivery = self._calls, self._entries, self._delivery
         taken = [calls.popleft() for _ in range(min(len(calls), _BATCH))]
         stored = [entries.popleft() for _ in range(min(len(entries), _BATCH))]
         lost, self._lost = self._lost, 0
-        return taken, stored, lost
-
-    def _may_pass(self, error: Exception) -> bool:
-        """Whether it is the database that failed, and not what was to be written."""
-        if not isinstance(error, DatabaseError) or isinstance(error, (DataError, IntegrityError)):
-            return False
-        events.warn_once(
-            "flush_error",
-            "Records wait, as the database does not take them (is it migrated?): %s",
-            error,
-        )
-        return True
+        lost, delivery.lost = lost + delivery.lost, 0
+        return Batch(taken, stored, lost)
 
     @property
     def waiting(self) -> int:
         """How many records have not been written yet."""
-        failed = self._failed
-        again = len(failed[0]) + len(failed[1]) if failed else 0
-        return len(self._calls) + len(self._entries) + again
+        return len(self._calls) + len(self._entries) + len(self._delivery.waiting or ())
 
 
-def _sent(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> Batch:
-    """What of a batch is left to write here, once the task queue of RECORDER has taken its part."""
-    queue = conf.config().recorder
-    if queue in task_queue.QUEUES:
-        return task_queue.send_records(queue, calls, entries, lost)
-    return calls, entries, lost
+def _has_database() -> bool:
+    from llmcache.invalidation import database
 
-
-def _write(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> None:
-    from llmcache import ledger
-
-    ledger.write(calls, entries, lost)
-
-
-def _one_by_one(calls: list[CallRecord], entries: list[EntryRecord], lost: int) -> int:
-    """Write a batch in which something cannot be written; how many records that was."""
-    from llmcache import ledger
-
-    singles: list[Any] = [([], [record], 0) for record in entries]
-    singles += [([record], [], 0) for record in calls]
-    for single in singles:
-        try:
-            ledger.write(*single)
-        except Exception as error:
-            lost += 1
-            events.warn_once("record_error", "A record cannot be written: %r", error)
-    return lost
+    engine = connections.settings[database()].get("ENGINE", "")
+    return engine not in ("", "django.db.backends.dummy")
 
 
 def _in_test_run() -> bool:

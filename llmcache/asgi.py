@@ -1,0 +1,47 @@
+"""For ASGI servers that end by a signal, as uvicorn does: then nothing is called at the exit of the
+interpreter is called, and what the recorder has gathered last would be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from llmcache import writer
+from llmcache.backends import batched
+from llmcache.recorder import recorder
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def with_lifespan(application: Application) -> Application:
+    """The application, with what is written when the server says that it ends.
+
+        application = with_lifespan(get_asgi_application())
+
+    Servers say so after the last response, unless their lifespan is switched off. An application
+    that takes part in the lifespan itself should call `write_down` instead.
+    """
+
+    async def serve(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await application(scope, receive, send)
+            return
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await sync_to_async(write_down, thread_sensitive=False)()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return serve
+
+
+def write_down() -> None:
+    """Write what this process has recorded or still holds back; no call may come after it."""
+    writer.stop()
+    batched.flush_all()
+    recorder.stop()
