@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from time import perf_counter, time
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from django.db.models import Count, Sum
 
@@ -21,6 +21,7 @@ from llmcache.exceptions import LLMCacheError
 from llmcache.models import Entry
 
 MOST_COUNTED: Final = 10_000
+_NEXT_URL: Final = re.compile(r",(?=\s*[a-z0-9+]+://)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,17 @@ def describe(alias: str) -> Description:
 
 
 def without_secrets(location: str) -> str:
-    """A LOCATION without user names, passwords and queries."""
-    return ", ".join(map(_stripped, location.split(","))) if "://" in location else location
+    """A LOCATION without user names, passwords and queries; it may name several URLs."""
+    return ", ".join(map(_stripped, _NEXT_URL.split(location)))
 
 
 def _stripped(url: str) -> str:
-    parts = urlsplit(url.strip())
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator:
+        return url
+    # Passwords may hold what ends a host: only what follows the last @ is none.
+    place = re.split(r"[?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+    return f"{scheme}://{place}"
 
 
 def counted() -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -39,6 +40,17 @@ def navigation(request: HttpRequest, site: admin.AdminSite) -> list[dict[str, An
         if request.user.has_perm(permission):
             found.append({"name": name, "url": url, "is_open": request.path == url})
     return found
+
+
+class Named:
+    """Stands for a row where the stock pages write its name, so that nothing in that hides."""
+
+    def __init__(self, row: Model) -> None:
+        self.pk = row.pk
+        self._name = formats.visible(str(row))
+
+    def __str__(self) -> str:
+        return self._name
 
 
 class PageMixin(_ModelAdmin):
@@ -76,9 +88,24 @@ class PageMixin(_ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        pages = {"llmcache_pages": navigation(request, self.admin_site)}
-        extra = {**pages, **(extra_context or {})}
+        row = self.get_object(request, object_id or "")
+        extra = {
+            "llmcache_pages": navigation(request, self.admin_site),
+            "original": row and Named(row),
+            "subtitle": row and str(Named(row)),
+            **(extra_context or {}),
+        }
         return super().changeform_view(request, object_id, form_url, extra)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        row = self.get_object(request, object_id)
+        extra: dict[str, Any] = {"llmcache_pages": navigation(request, self.admin_site)}
+        if row is not None:
+            named = Named(row)
+            extra |= {"object": named, "title": _("Change history: %s") % named}
+        return super().history_view(request, object_id, {**extra, **(extra_context or {})})
 
 
 def write_log(request: HttpRequest, what: str | Iterable[Entry], message: str, flag: int) -> None:
@@ -107,6 +134,8 @@ class ReadOnlyAdmin(PageMixin):
 
     actions: Any = None
     show_full_result_count = False
+    # Facets count a whole table, once for each choice of each filter.
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_display_links: Any = None
 

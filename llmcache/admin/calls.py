@@ -53,7 +53,7 @@ class CallAdmin(ReadOnlyAdmin):
         "shown_model",
         "kind",
         "shown_alias",
-        "layer",
+        "shown_layer",
         "entry_link",
         "shown_namespace",
         "shown_scope",
@@ -77,6 +77,7 @@ class CallAdmin(ReadOnlyAdmin):
 
     shown_model = text_column("model", _("model"))
     shown_alias = text_column("alias", _("store"))
+    shown_layer = text_column("layer", _("layer"))
     shown_namespace = text_column("namespace", _("namespace"))
     shown_scope = text_column("scope", _("scope"))
     shown_caller = text_column("caller", _("caller"))

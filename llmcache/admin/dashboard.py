@@ -20,6 +20,7 @@ from llmcache.admin import charts, formats
 from llmcache.admin.base import ReadOnlyAdmin
 from llmcache.admin.charts import Chart, Series
 from llmcache.stats import Figures
+from llmcache.text import clean
 
 PERIODS: Final = {
     "1": gettext_lazy("24 hours"),
@@ -59,7 +60,7 @@ class DashboardAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         period = request.GET.get("days", "1")
         period = period if period in PERIODS else "1"
-        chosen = {name: request.GET.get(name, "")[:200] for name in FILTERS}
+        chosen = {name: clean(request.GET.get(name), 200) for name in FILTERS}
         end = timezone.now().astimezone(UTC)
         by_day = int(period) > 7
         start = end - timedelta(days=int(period)) + timedelta(hours=24 if by_day else 1)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from llmcache import jobs, maintenance
 from llmcache.admin import filters, formats
-from llmcache.admin.base import text_column, write_log
+from llmcache.admin.base import Named, text_column, write_log
 from llmcache.admin.entry_page import EntryPage
 from llmcache.admin.paging import CappedPaginator
 from llmcache.exceptions import InvalidRequest
@@ -88,6 +88,9 @@ class EntryAdmin(EntryPage):
     @admin.display(description=gettext_lazy("hits"))
     def shown_hits(self, entry: Entry) -> str:
         return formats.count(entry.hits)
+
+    def action_checkbox(self, obj: Any) -> Any:
+        return super().action_checkbox(Named(obj))
 
     # --- which rows ---
 

@@ -27,6 +27,7 @@ from llmcache.calls import KINDS
 from llmcache.exceptions import InvalidRequest
 from llmcache.models import HourlyStat
 from llmcache.outcome import FAILED, OUTCOMES
+from llmcache.text import clean
 
 RECENT: Final = timedelta(days=31)
 COLD: Final = timedelta(days=7)
@@ -39,7 +40,7 @@ class ColumnFilter(admin.SimpleListFilter):
     """Rows with one value in a column."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
+        value = clean(self.value())
         return queryset.filter(**{self.parameter_name or "": value}) if value else queryset
 
 
@@ -82,7 +83,7 @@ class ModelFilter(ColumnFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         recent = HourlyStat.objects.filter(hour__gte=timezone.now() - RECENT).exclude(model="")
         names = recent.order_by("model").values_list("model", flat=True).distinct()[:30]
-        return [(name, name) for name in names]
+        return [(name, visible(name)) for name in names]
 
 
 class NamespaceFilter(ColumnFilter):
@@ -173,7 +174,8 @@ def chosen(parameters: Mapping[str, str]) -> dict[str, Any]:
             _("“Evict all that match” does not know the filter %(name)s: use the list's own.")
             % {"name": visible(unknown[0])[:100]}
         )
-    filters: dict[str, Any] = {name: parameters[name] for name in _EQUAL if parameters.get(name)}
+    given = {name: clean(parameters.get(name)) for name in _EQUAL}
+    filters: dict[str, Any] = {name: value for name, value in given.items() if value}
     state = parameters.get("state")
     if state in ("live", "expired", "pinned"):
         filters[state] = True
@@ -185,6 +187,7 @@ def chosen(parameters: Mapping[str, str]) -> dict[str, Any]:
 
 def search_filters(search: str) -> dict[str, Any]:
     """What a search for entries means: a digest's beginning, or a model's whole name."""
-    if _DIGEST.fullmatch(search.strip().lower()):
-        return {"with_digest_prefix": search.strip().lower()}
-    return {"model__exact": search.strip()}
+    text = clean(search).strip()
+    if _DIGEST.fullmatch(text.lower()):
+        return {"with_digest_prefix": text.lower()}
+    return {"model__exact": text}

@@ -108,6 +108,7 @@ class ToolsAdmin(DashboardAdmin):
             "layer": one.layer,
             "entry": one.entry,
             "answer": answer,
+            "is_hidden": one.envelope is not None and not may_read,
             "material": conversations.pretty(one.material) if one.material else "",
             "neighbours": [
                 {
@@ -181,7 +182,6 @@ class ToolsAdmin(DashboardAdmin):
         return TemplateResponse(request, "admin/llmcache/clear.html", context)
 
     def _clear(self, request: HttpRequest, alias: str) -> None:
-        write_log(request, alias, _("Cleared the whole store."), DELETION)
         done = maintenance.clear(alias, reason="cleared in the admin", by=str(request.user))
         if done.problems:
             text = _("The store “%(alias)s” was not cleared: %(problem)s")
@@ -189,6 +189,7 @@ class ToolsAdmin(DashboardAdmin):
             shown = text % {"alias": alias, "problem": problem}
             self.message_user(request, shown, messages.ERROR)
         else:
+            write_log(request, alias, _("Cleared the whole store."), DELETION)
             text = _("The store “%(alias)s” is empty.")
             self.message_user(request, text % {"alias": alias}, messages.SUCCESS)
 

@@ -1,4 +1,4 @@
-"""A site with stores of several kinds, questions that were asked there, and people with more or less
+"""A site with stores of several kinds, questions asked there, and people with more or less
 rights.
 """
 

@@ -10,9 +10,21 @@ from llmcache.admin import formats
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (0, "0"), (4.2e-5, "42 µs"), (0.00049, "490 µs"), (0.0125, "12.5 ms")]
-    + [(1, "1 s"), (1.26, "1.3 s"), (119, "119 s"), (600, "10 min"), (5400, "90 min")]
-    + [(9000, "2.5 h"), (86400 * 3, "3 days"), (86400 * 3650, "3,650 days")],
+    [
+        (None, "–"),
+        (0, "0"),
+        (4.2e-5, "42 µs"),
+        (0.00049, "490 µs"),
+        (0.0125, "12.5 ms"),
+        (1, "1 s"),
+        (1.26, "1.3 s"),
+        (119, "119 s"),
+        (600, "10 min"),
+        (5400, "90 min"),
+        (9000, "2.5 h"),
+        (86400 * 3, "3 days"),
+        (86400 * 3650, "3,650 days"),
+    ],
 )
 def test_durations(value: float | None, shown: str) -> None:
     assert formats.seconds(value) == shown
@@ -20,8 +32,14 @@ def test_durations(value: float | None, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (0, "0.00"), (1234.567, "1,234.57"), (0.0456, "0.0456"), (0.000031, "0.000031")]
-    + [(-2.5, "-2.50")],
+    [
+        (None, "–"),
+        (0, "0.00"),
+        (1234.567, "1,234.57"),
+        (0.0456, "0.0456"),
+        (0.000031, "0.000031"),
+        (-2.5, "-2.50"),
+    ],
 )
 def test_money(value: float | None, shown: str) -> None:
     assert formats.money(value) == shown
@@ -29,8 +47,16 @@ def test_money(value: float | None, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (0, "0 B"), (999, "999 B"), (1990, "2 kB"), (12_345, "12.3 kB")]
-    + [(345_678, "346 kB"), (3_000_000_000, "3 GB"), (5 * 10**15, "5,000 TB")],
+    [
+        (None, "–"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1990, "2 kB"),
+        (12_345, "12.3 kB"),
+        (345_678, "346 kB"),
+        (3_000_000_000, "3 GB"),
+        (5 * 10**15, "5,000 TB"),
+    ],
 )
 def test_sizes(value: int | None, shown: str) -> None:
     assert formats.size(value) == shown
