@@ -50,6 +50,7 @@ docs: $(READY)
 
 bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, measured in one run
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.ledger
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run

@@ -37,3 +37,7 @@ def test_every_question_misses_once_and_then_hits(demo: str) -> None:
     words = demo.split()
     assert words.count("miss") == words.count("hit") == 4
     assert "4 of 8 answers came from the cache" in demo
+
+
+def test_what_it_did_is_in_the_log_and_in_the_index(demo: str) -> None:
+    assert "8 calls are in the log, 4 in the index." in demo

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.core.signals import setting_changed
@@ -17,6 +18,8 @@ from django.core.signals import setting_changed
 from example_project.asking import request_for
 from example_project.local_model import ModelUnavailable, free_port, running
 from llmcache import UpstreamError, completion
+from llmcache.models import Call, Entry
+from llmcache.recorder import flush
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -24,6 +27,7 @@ QUESTIONS = (
     "How do I boil an egg?",
     "Write a haiku about the sea.",
 )
+STAFF = "demo"
 ROW = "{:<34} {:<40} {:<7} {:>11} {:>22}"
 
 
@@ -83,6 +87,9 @@ class Command(BaseCommand):
             f"{hits} of {2 * len(QUESTIONS)} answers came from the cache and saved "
             f"{saved_tokens:.0f} tokens, {saved_seconds:.2f} s and ${saved_cost:.6f}."
         )
+        flush()
+        known = Entry.objects.live().count()
+        self.stdout.write(f"{Call.objects.count()} calls are in the log, {known} in the index.")
 
     def _ask(self, question: str, *, stream: bool) -> tuple[Any, str, float]:
         started = perf_counter()
@@ -97,11 +104,19 @@ class Command(BaseCommand):
             raise CommandError(f"The model failed: {error}") from error
         return answer.cache, text, perf_counter() - started
 
+    def _let_staff_in(self) -> None:
+        users = get_user_model()._default_manager
+        if not users.filter(username=STAFF).exists():
+            users.create_superuser(STAFF, f"{STAFF}@example.com", STAFF)
+
     def _serve(self, port: int) -> None:
         import uvicorn
 
         self.stdout.write("")
         self.stdout.write(f"Chat with it, hits and misses shown: http://127.0.0.1:{port}/")
+        self._let_staff_in()
+        self.stdout.write(f"See what it did and saved: http://127.0.0.1:{port}/admin/llmcache/")
+        self.stdout.write(f"(user {STAFF}, password {STAFF}; the site is for this machine only)")
         self.stdout.write("Ctrl-C ends the site and the model.")
         uvicorn.run(
             "example_project.asgi:application", port=port, log_level="warning", lifespan="off"
