@@ -35,8 +35,11 @@ def database_settings(
 @pytest.fixture(scope="session")
 def migrated(database_settings: dict[str, Any], django_db_blocker: Any) -> Iterator[dict[str, Any]]:
     """The same database with all tables."""
-    with django_db_blocker.unblock(), databases.migrated(database_settings):
-        yield database_settings
+    with django_db_blocker.unblock():
+        databases.add(database_settings)
+    yield database_settings
+    with django_db_blocker.unblock():
+        databases.remove()
 
 
 @pytest.fixture

@@ -43,18 +43,18 @@ def routed() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def migrated(settings: dict[str, Any]) -> Iterator[None]:
-    """The second database is this one, with all tables made from nothing."""
+def add(settings: dict[str, Any]) -> None:
+    """Make this the second database, with all tables made from nothing."""
     known = connections.configure_settings({"default": {}, ALIAS: settings})
     connections.settings[ALIAS] = known[ALIAS]
-    try:
-        with routed():
-            call_command("migrate", database=ALIAS, verbosity=0)
-        yield
-    finally:
-        connections[ALIAS].close()
-        del connections[ALIAS], connections.settings[ALIAS]
+    with routed():
+        call_command("migrate", database=ALIAS, verbosity=0)
+
+
+def remove() -> None:
+    """There is no second database any more."""
+    connections[ALIAS].close()
+    del connections[ALIAS], connections.settings[ALIAS]
 
 
 def empty() -> None:

