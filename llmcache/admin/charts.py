@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from math import ceil, floor, log10
 from typing import Final
 
-WIDTH: Final = 720
-HEIGHT: Final = 200
+WIDTH: Final = 540
+HEIGHT: Final = 190
 _LEFT: Final = 56
 _RIGHT: Final = 8
 _TOP: Final = 10
 _BOTTOM: Final = 24
-_MOST_LABELS: Final = 8
+_MOST_LABELS: Final = 5
 _GRID_LINES: Final = 4
 _TEXTURES: Final = {
     "llmcache-miss": "M-1,1 l2,-2 M0,6 l6,-6 M5,7 l2,-2",

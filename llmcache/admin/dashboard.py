@@ -84,11 +84,16 @@ class DashboardAdmin(ReadOnlyAdmin):
             is_empty=not figures.requests and not figures.lost,
             tiles=_tiles(figures, stats.percentiles(speeds)),
             charts=_charts(over_time, speeds, by_day),
+            when=_when(by_day),
             tables=[_by(name, groups[name]) for name in FILTERS],
             aliases=list(conf.backends()),
             **(extra_context or {}),
         )
         return TemplateResponse(request, "admin/llmcache/dashboard.html", context)
+
+
+def _when(by_day: bool) -> str:
+    return _("by day, UTC") if by_day else _("by hour, UTC")
 
 
 def _label(name: str) -> str:
@@ -172,7 +177,6 @@ def _charts(
         series(_("miss p50"), "llmcache-miss", lambda f: f.miss_p50, fast),
         series(_("miss p95"), "llmcache-miss-high", lambda f: f.miss_p95, fast),
     )
-    when = _("by day, UTC") if by_day else _("by hour, UTC")
     wanted = (
         (charts.stacked_bars, _("Requests by outcome"), requests, formats.count),
         (charts.lines, _("Hit rate"), rate, formats.share),
@@ -180,7 +184,7 @@ def _charts(
         (charts.log_lines, _("Latency"), waiting, formats.seconds),
     )
     return [
-        (draw(title, f"{title} {when}", labels, rows, show), _table(title, labels, rows, show))
+        (draw(title, f"{title} {_when(by_day)}", labels, rows, show), _table(title, labels, rows, show))
         for draw, title, rows, show in wanted
     ]
 

@@ -61,8 +61,8 @@ def money(value: float | None) -> str:
     """A sum of money, small ones with more digits; the currency is the price table's."""
     if value is None:
         return MISSING
-    size = abs(value)
-    return _number(value, 2 if size >= 1 or not size else 4 if size >= 0.01 else 6)
+    most = 2 if abs(value) >= 1 else 4 if abs(value) >= 0.01 else 6
+    return _number(value, 2 if round(value, 2) == round(value, most) else most)
 
 
 def seconds(value: float | None) -> str:
