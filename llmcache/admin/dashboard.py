@@ -184,7 +184,10 @@ def _charts(
         (charts.log_lines, _("Latency"), waiting, formats.seconds),
     )
     return [
-        (draw(title, f"{title} {_when(by_day)}", labels, rows, show), _table(title, labels, rows, show))
+        (
+            draw(title, f"{title} {_when(by_day)}", labels, rows, show),
+            _table(title, labels, rows, show),
+        )
         for draw, title, rows, show in wanted
     ]
 

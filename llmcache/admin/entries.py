@@ -34,14 +34,14 @@ class EntryAdmin(EntryPage):
         "short_digest",
         "shown_preview",
         "shown_model",
-        "kind",
         "shown_alias",
+        "shown_hits",
+        "shown_last_hit",
+        "shown_created",
+        "shown_end",
         "shown_size",
         "shown_tokens",
-        "created",
-        "shown_end",
-        "shown_hits",
-        "last_hit",
+        "kind",
         "pinned",
     )
     list_filter = (
@@ -54,7 +54,7 @@ class EntryAdmin(EntryPage):
     search_fields = ("digest",)
     search_help_text = gettext_lazy("The beginning of a digest, or a model's whole name")
     ordering = ("-created", "-pk")
-    sortable_by = ("created", "shown_end")  # what an index has in order
+    sortable_by = ("shown_created", "shown_end")  # what an index has in order
     actions = ("evict_selected",)
     paginator = CappedPaginator
     list_display_links = ("short_digest",)
@@ -81,9 +81,17 @@ class EntryAdmin(EntryPage):
     def shown_tokens(self, entry: Entry) -> str:
         return formats.count(entry.input_tokens + entry.output_tokens)
 
+    @admin.display(description=gettext_lazy("created"), ordering="created")
+    def shown_created(self, entry: Entry) -> str:
+        return formats.ago(entry.created)
+
+    @admin.display(description=gettext_lazy("last hit"))
+    def shown_last_hit(self, entry: Entry) -> str:
+        return formats.ago(entry.last_hit)
+
     @admin.display(description=gettext_lazy("expires"), ordering="kept_until")
     def shown_end(self, entry: Entry) -> Any:
-        return entry.expires or _("never")
+        return formats.ago(entry.expires) if entry.expires else _("never")
 
     @admin.display(description=gettext_lazy("hits"))
     def shown_hits(self, entry: Entry) -> str:

@@ -47,7 +47,7 @@ class ColumnFilter(admin.SimpleListFilter):
 class AliasFilter(ColumnFilter):
     """The aliases of the settings."""
 
-    title = _("alias")
+    title = _("store")
     parameter_name = "alias"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import datetime
 from typing import Final
 
-from django.utils.formats import number_format
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 MISSING: Final = "–"
@@ -79,6 +82,21 @@ def seconds(value: float | None) -> str:
     if value < 2 * 86400:
         return f"{_short(value / 3600)} h"
     return _("%(number)s days") % {"number": count(value / 86400)}
+
+
+def ago(when: datetime | None) -> str:
+    """A moment by how far it is from now, with the moment itself for whoever points at it."""
+    if when is None:
+        return MISSING
+    distance = (when - timezone.now()).total_seconds()
+    text = _("in %(time)s") if distance > 0 else _("%(time)s ago")
+    local = timezone.localtime(when)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        local.isoformat(timespec="seconds"),
+        date_format(local, "DATETIME_FORMAT"),
+        text % {"time": seconds(max(1, round(abs(distance))))},
+    )
 
 
 def size(number: int | None) -> str:
