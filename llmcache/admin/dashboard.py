@@ -141,7 +141,7 @@ def _tiles(figures: Figures, speed: stats.Latencies) -> list[Tile]:
         text = _("Calls of models without a price; name them in PRICING.")
         tiles.append(Tile(_("Unpriced calls"), formats.count(figures.unpriced), text, True))
     if figures.lost:
-        text = _("Dropped before they were written; raise BUFFER_SIZE or LOG_SAMPLE less.")
+        text = _("Dropped before they were written: raise BUFFER_SIZE, or lower LOG_SAMPLE.")
         tiles.append(Tile(_("Lost records"), formats.count(figures.lost), text, True))
     return tiles
 
