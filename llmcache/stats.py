@@ -12,8 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import F, Q, QuerySet, Sum
-from django.db.models.functions import TruncDay
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from llmcache.models import HourlyStat
@@ -155,17 +154,21 @@ def over_time(
     rows: QuerySet[HourlyStat], start: datetime, end: datetime, *, by_day: bool = False
 ) -> list[tuple[datetime, Figures]]:
     """The selected rows by hour or by day, hours and days without calls included. One query."""
-    moment = TruncDay("hour", tzinfo=UTC) if by_day else F("hour")
-    found = rows.annotate(moment=moment).values("moment").annotate(**_sums()).order_by("moment")
-    known = {row["moment"]: _figures(dict(row)) for row in found}
+    known: defaultdict[datetime, list[Figures]] = defaultdict(list)
+    for row in rows.values("hour").annotate(**_sums()).order_by():
+        known[_moment(row["hour"], by_day)].append(_figures(dict(row)))
     step = timedelta(days=1) if by_day else timedelta(hours=1)
-    at = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    at = at.replace(hour=0) if by_day else at
+    at = _moment(start.astimezone(UTC), by_day)
     result = []
     while at < end:
-        result.append((at, known.get(at, Figures())))
+        result.append((at, total(known[at])))
         at += step
     return result
+
+
+def _moment(at: datetime, by_day: bool) -> datetime:
+    # Not left to the database: SQLite has no time zones, and calls Python for each row.
+    return at.replace(hour=0 if by_day else at.hour, minute=0, second=0, microsecond=0)
 
 
 def by(rows: QuerySet[HourlyStat], group: str, limit: int = 20) -> list[tuple[str, Figures]]:
@@ -201,13 +204,12 @@ Speeds = Mapping[tuple[datetime, str], Mapping[int, int]]
 
 def speeds(rows: QuerySet[HourlyStat], *, by_day: bool = False) -> Speeds:
     """How fast hits and misses were, by hour or by day. One query."""
-    moment = TruncDay("hour", tzinfo=UTC) if by_day else F("hour")
-    asked = rows.filter(outcome__in=(*HITS, *MISSES)).annotate(moment=moment)
-    found = asked.values("moment", "outcome", "speed").annotate(number=Sum("calls")).order_by()
+    asked = rows.filter(outcome__in=(*HITS, *MISSES)).values("hour", "outcome", "speed")
+    found = asked.annotate(number=Sum("calls")).order_by()
     histograms: defaultdict[tuple[datetime, str], Counter[int]] = defaultdict(Counter)
     for row in found:
         side = "hit" if row["outcome"] in HITS else "miss"
-        histograms[row["moment"], side][row["speed"]] += row["number"]
+        histograms[_moment(row["hour"], by_day), side][row["speed"]] += row["number"]
     return histograms
 
 

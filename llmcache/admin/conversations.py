@@ -36,7 +36,10 @@ class Turn:
 
 def material_of(entry: Entry) -> dict[str, Any]:
     """The key's material as the index keeps it; {} where it keeps none."""
-    parsed = orjson.loads(entry.material) if entry.material else {}
+    try:
+        parsed = orjson.loads(entry.material)
+    except orjson.JSONDecodeError:
+        return {}
     return parsed if isinstance(parsed, dict) else {}
 
 

@@ -8,6 +8,8 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
+from llmcache.admin import formats
+
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]
 else:
@@ -27,6 +29,11 @@ class CappedPaginator(_Paginator):
     def is_capped(self) -> bool:
         """Whether there are more rows than it counts."""
         return self._counted[1]
+
+    @property
+    def shown_count(self) -> str:
+        """The count for people: "10,000+" where there are more."""
+        return formats.count(self.count) + ("+" if self.is_capped else "")
 
     @cached_property
     def _counted(self) -> tuple[int, bool]:

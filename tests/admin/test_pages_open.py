@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from llmcache.models import Call, Eviction
 from tests.admin.conftest import Ask, Person, address, words
@@ -78,3 +81,18 @@ def test_the_apps_index_leads_to_all_pages(admin_client: Client) -> None:
 def test_an_empty_dashboard_says_what_to_do(admin_client: Client) -> None:
     text = words(admin_client.get(address("hourlystat_changelist")).content.decode())
     assert "No calls in this time" in text and "llmcache.completion(" in text
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("query", ["", "?alias=default&state=live", "?q=0123456789abcdef"])
+def test_no_page_counts_a_whole_table_or_reads_prompts_for_a_list(
+    name: str, query: str, admin_client: Client, ask: Ask
+) -> None:
+    ask()
+    with CaptureQueriesContext(connection) as captured:
+        admin_client.get(address(name) + query)
+    asked = [query["sql"] for query in captured]
+    rows = [sql for sql in asked if re.search(r'FROM "llmcache_(entry|call|eviction)"', sql)]
+    assert all("LIMIT" in sql for sql in rows if "COUNT(" in sql)
+    assert not any(sql.startswith('SELECT DISTINCT "llmcache_entry"') for sql in rows)
+    assert not any('"llmcache_entry"."material"' in sql for sql in rows)
