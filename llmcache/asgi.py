@@ -1,5 +1,5 @@
-"""For ASGI servers that end by a signal, as uvicorn does: the interpreter then runs none of its exit
-handlers, and what the recorder has gathered last would be lost.
+"""For ASGI servers that end by a signal, as uvicorn does: the interpreter then runs none of its
+exit handlers, and what the recorder has gathered last would be lost.
 """
 
 from __future__ import annotations
