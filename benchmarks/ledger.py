@@ -9,9 +9,10 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from statistics import median
-from time import perf_counter, sleep
+from statistics import mean, median, quantiles
+from time import perf_counter, process_time, sleep, thread_time
 from typing import Any
 
 import django
@@ -46,11 +47,14 @@ def measure(entries: int, calls: int) -> dict[str, Any]:
     """All of it, printed as it comes."""
     from django.core.management import call_command
 
+    from llmcache.recorder import recorder
+
     call_command("migrate", verbosity=0)
     figures: dict[str, Any] = {"record": record_cost(), "rate": keeps_up()}
     fill(entries, calls)
     figures["pages"] = pages(entries, calls)
     figures["work"] = work()
+    recorder.stop()
     return figures
 
 
@@ -58,61 +62,124 @@ def measure(entries: int, calls: int) -> dict[str, Any]:
 
 
 def record_cost() -> dict[str, float]:
-    """Microseconds of a hit with and without its record, and of the record alone."""
-    from django.core.signals import setting_changed
+    """Microseconds that `recorder.call` takes of its caller's thread, and those of a hit with and
+    without it.
+    """
     from django.test import override_settings
 
     import llmcache
-    from llmcache.recorder import recorder
+    from llmcache.recorder import Recorder, recorder
 
-    taken: dict[str, list[float]] = {"off": [], "database": []}
-    llmcache.completion(**QUESTION)
+    told: list[Any] = []
+    real = Recorder.call
+    Recorder.call = lambda self, *given: told.append(given)  # type: ignore[method-assign]
+    for _ in range(2):
+        llmcache.completion(**QUESTION)
+    Recorder.call = real  # type: ignore[method-assign]
+    taken: dict[str, list[float]] = {"record": [], "with": [], "without": []}
+    hit = partial(llmcache.completion, **QUESTION)
+    recorder.stop()  # nothing is to work beside this thread
     for _ in range(11):
-        for mode in taken:
-            config = {"RECORDER": mode, "BUFFER_SIZE": 10_000_000, "FLUSH_INTERVAL": 3600.0}
-            with override_settings(LLMCACHE_CONFIG=config):
-                llmcache.completion(**QUESTION)
-                started = perf_counter()
-                for _ in range(5000):
-                    llmcache.completion(**QUESTION)
-                taken[mode].append((perf_counter() - started) / 5000 * 1e6)
-    setting_changed.send(sender=None, setting="LLMCACHE_CONFIG", value=None, enter=False)
-    recorder.flush()
-    without, with_record = median(taken["off"]), median(taken["database"])
+        with override_settings(LLMCACHE_CONFIG={"BUFFER_SIZE": 10_000_000}):
+            taken["record"].append(_each(partial(recorder.call, *told[-1]), 20_000))
+            taken["with"].append(_each(hit, 5000))
+            recorder._calls.clear()
+        with override_settings(LLMCACHE_CONFIG={"RECORDER": "off"}):
+            taken["without"].append(_each(hit, 5000))
+    recorder._start_afresh()
+    figures = {name: median(times) for name, times in taken.items()}
     print(
-        f"hit without recording {without:.1f} us, with it {with_record:.1f} us: "
-        f"{with_record - without:.2f} us a record (goal: 2)"
+        f"a record {figures['record']:.2f} us (goal: 2); "
+        f"hit without it {figures['without']:.1f} us, with it {figures['with']:.1f} us"
     )
-    return {"without": without, "with": with_record}
+    return figures
 
 
-def keeps_up() -> dict[str, float]:
+def _each(function: Callable[[], Any], times: int) -> float:
+    """Microseconds of the processor's time."""
+    function()
+    started = process_time()
+    for _ in range(times):
+        function()
+    return (process_time() - started) / times * 1e6
+
+
+def keeps_up() -> dict[str, Any]:
     """Hits at a fixed rate while the recorder's own thread writes them."""
-    import llmcache
-    from llmcache.models import Call, HourlyStat
-    from llmcache.recorder import recorder
+    from django.db.models import Sum
+    from django.test import override_settings
 
-    before = Call.objects.count()
-    made = 0
-    busy = 0.0
-    started = perf_counter()
-    while (elapsed := perf_counter() - started) < SECONDS:
-        due = int(elapsed * RATE)
-        begun = perf_counter()
-        while made < due:
-            llmcache.completion(**QUESTION)
-            made += 1
-        busy += perf_counter() - begun
-        sleep(0.001)
+    from llmcache.models import Call, HourlyStat
+    from llmcache.recorder import Recorder, recorder
+
+    with override_settings(LLMCACHE_CONFIG={"RECORDER": "off"}):
+        alone = _at_rate()
+    flushes: list[tuple[float, float, int]] = []
+    real = Recorder.flush
+
+    def timed(self: Recorder) -> bool:
+        waiting, started, busy = self.waiting, perf_counter(), thread_time()
+        done = real(self)
+        flushes.append((perf_counter() - started, thread_time() - busy, waiting))
+        return done
+
+    Recorder.flush = timed  # type: ignore[method-assign]
+    beside = _at_rate()
     waiting = recorder.waiting
-    recorder.flush()
-    recorded = Call.objects.count() - before
-    lost = sum(HourlyStat.objects.lost().values_list("calls", flat=True))
+    recorder.stop()
+    Recorder.flush = real  # type: ignore[method-assign]
+    recorder._start_afresh()
+    made = len(beside)
+    figures = {
+        "made": made,
+        "recorded": Call.objects.count(),
+        "counted": HourlyStat.objects.answered().aggregate(all=Sum("calls"))["all"],
+        "lost": HourlyStat.objects.lost().aggregate(all=Sum("calls", default=0))["all"],
+        "flush_s_of_10000": sum(flush[0] for flush in flushes) / made * 1e4,
+        "flush_cpu_s_of_10000": sum(flush[1] for flush in flushes) / made * 1e4,
+        "largest_flush": max(flush[2] for flush in flushes),
+        "alone": _spread(alone),
+        "beside": _spread(beside),
+    }
     print(
-        f"{made / SECONDS:,.0f} hits/s for {SECONDS} s: {recorded:,} recorded, {lost:,} lost, "
-        f"{waiting:,} waiting at the end; {busy / made * 1e6:.1f} us a hit meanwhile"
+        f"{made / SECONDS:,.0f} hits/s for {SECONDS} s: {made:,} made, "
+        f"{figures['recorded']:,} recorded, {figures['counted']:,} counted, "
+        f"{figures['lost']:,} lost (goal: 0), {waiting:,} waiting at the end"
     )
-    return {"made": made, "recorded": recorded, "lost": lost, "us_a_hit": busy / made * 1e6}
+    print(
+        f"10,000 records are flushed in {figures['flush_s_of_10000']:.2f} s, "
+        f"{figures['flush_cpu_s_of_10000']:.2f} s of them on this process's processor"
+    )
+    for name in ("alone", "beside"):
+        row = figures[name]
+        print(
+            f"a hit meanwhile, {'without recording' if name == 'alone' else 'recorded':<18}"
+            f"mean {row['mean']:.1f} us, median {row['p50']:.1f}, p99 {row['p99']:.1f}, "
+            f"p99.9 {row['p999']:.1f}"
+        )
+    return figures
+
+
+def _at_rate() -> list[float]:
+    """Hits at RATE; the seconds that each took."""
+    import llmcache
+
+    taken: list[float] = []
+    started = perf_counter()
+    while len(taken) < RATE * SECONDS:
+        due = min(int((perf_counter() - started) * RATE), RATE * SECONDS)
+        while len(taken) < due:
+            begun = perf_counter()
+            llmcache.completion(**QUESTION)
+            taken.append(perf_counter() - begun)
+        sleep(0.001)
+    return taken
+
+
+def _spread(taken: list[float]) -> dict[str, float]:
+    cuts = quantiles(taken, n=1000)
+    spread = {"mean": mean(taken), "p50": cuts[499], "p99": cuts[989], "p999": cuts[998]}
+    return {name: seconds * 1e6 for name, seconds in spread.items()}
 
 
 # --- big tables ---
@@ -146,6 +213,10 @@ def fill(entries: int, calls: int) -> None:
                 'model-' || j % 12, 'space-' || j % 40, '', 'caller-' || j % 5, 'default', false,
                 0.0001, 0.9, 10, 300, 200, 0, 0, 0, 0, 0
             FROM generate_series(1, {calls}) j"""
+        )
+        cursor.execute(
+            """INSERT INTO llmcache_entrytag (entry_id, name)
+            SELECT id, 'product:' || id % 1000 FROM llmcache_entry"""
         )
         cursor.execute(
             """INSERT INTO llmcache_hourlystat (hour, alias, kind, model, namespace, caller,
@@ -187,10 +258,14 @@ def pages(entries: int, calls: int) -> dict[str, Any]:
         "entries, page 100": lambda: client.get(f"{base}/entry/?p=100"),
         "entries of a model": lambda: client.get(f"{base}/entry/?model=model-3"),
         "entries, cold": lambda: client.get(f"{base}/entry/?state=cold"),
+        "entries of a store, live": lambda: client.get(f"{base}/entry/?alias=default&state=live"),
+        "entries of a namespace": lambda: client.get(f"{base}/entry/?namespace=space-7"),
+        "entries, model searched": lambda: client.get(f"{base}/entry/?q=model-3"),
         "entries, search": lambda: client.get(f"{base}/entry/?q={entry.digest[:6]}"),
         "one entry": lambda: client.get(f"{base}/entry/{entry.pk}/change/"),
         "evict all that match": lambda: client.get(f"{base}/entry/evict-matching/?model=model-3"),
         "calls": lambda: client.get(f"{base}/call/"),
+        "calls of an entry": lambda: client.get(f"{base}/call/?q={entry.digest}"),
         "calls that missed": lambda: client.get(f"{base}/call/?outcome=miss"),
         "one call": lambda: client.get(f"{base}/call/{call.pk}/change/"),
         "explain": lambda: client.post(f"{base}/hourlystat/explain/", form),
@@ -227,6 +302,7 @@ def work() -> dict[str, float]:
         "evict 10,000 entries": lambda: maintenance.evict_entries(
             Entry.objects.filter(pk__in=some)
         ),
+        "evict by a tag": lambda: maintenance.evict(tag="product:7"),
         "sweep 10,000 of each": lambda: sweeping.sweep(10_000),
         "roll up 60 days": rollup.roll_up,
     }

@@ -11,6 +11,7 @@ import pytest
 from llmcache.recorder import recorder
 from tests.ledger import databases
 from tests.servers import mariadb as mariadb_server
+from tests.servers import postgres as postgres_server
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def database_settings(
     if request.param == "sqlite":
         yield databases.sqlite(tmp_path_factory.mktemp("ledger"))
         return
-    fresh = {"postgres": databases.fresh_postgres, "mariadb": mariadb_server.fresh}
+    fresh = {"postgres": postgres_server.fresh, "mariadb": mariadb_server.fresh}
     with fresh[request.param](request.getfixturevalue(request.param)) as settings:
         yield settings
 

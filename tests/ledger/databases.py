@@ -4,7 +4,6 @@ sends this app's tables there, so the test site's own database stays as it is.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -85,28 +84,3 @@ def in_threads(*functions: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(len(functions)) as pool:
         return list(pool.map(run, functions))
-
-
-@contextmanager
-def fresh_postgres(server: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """An empty database on a PostgreSQL server, dropped afterwards."""
-    import psycopg
-
-    name = f"ledger_{uuid.uuid4().hex[:12]}"
-
-    def run(statement: str) -> None:
-        with psycopg.connect(
-            host=server["HOST"] or None,
-            port=server["PORT"] or None,
-            user=server["USER"],
-            password=server["PASSWORD"] or None,
-            dbname=server["NAME"],
-            autocommit=True,
-        ) as connection:
-            connection.execute(statement.encode())
-
-    run(f"CREATE DATABASE {name}")
-    try:
-        yield {**server, "NAME": name}
-    finally:
-        run(f"DROP DATABASE {name} WITH (FORCE)")

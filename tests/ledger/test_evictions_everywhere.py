@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.ledger import databases
 from tests.ledger.processes import Process, Site, ending, sqlite_site
+from tests.servers import postgres
 
 SERVE = """
 from llmcache import maintenance
@@ -191,7 +191,7 @@ def test_an_answer_on_its_way_when_its_tag_was_evicted_is_gone_when_it_arrives(
 @pytest.fixture
 def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[list[Peer]]:
     """Two processes, each with a memory over a shared disk, on a database with many writers."""
-    with databases.fresh_postgres(request.getfixturevalue("postgres")) as database:
+    with postgres.fresh(request.getfixturevalue("postgres")) as database:
         site = Site(
             {"default": database},
             {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger import databases
 from tests.ledger.processes import Site, ending, sqlite_site
+from tests.servers import postgres
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def either_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site
     if request.param == "sqlite":
         yield sqlite_site(tmp_path)
         return
-    with databases.fresh_postgres(request.getfixturevalue("postgres")) as database:
+    with postgres.fresh(request.getfixturevalue("postgres")) as database:
         found = Site({"default": database})
         found.migrate()
         yield found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,31 @@ def own_server() -> Iterator[OwnServer]:
             yield OwnServer(settings, server.stop, server.ensure_postgres_running)
         finally:
             server.cleanup()
+
+
+@contextmanager
+def fresh(server: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """An empty database on a PostgreSQL server, dropped afterwards."""
+    import psycopg
+
+    name = f"llmcache_{uuid.uuid4().hex[:12]}"
+
+    def run(statement: str) -> None:
+        with psycopg.connect(
+            host=server["HOST"] or None,
+            port=server["PORT"] or None,
+            user=server["USER"],
+            password=server["PASSWORD"] or None,
+            dbname=server["NAME"],
+            autocommit=True,
+        ) as connection:
+            connection.execute(statement.encode())
+
+    run(f"CREATE DATABASE {name}")
+    try:
+        yield {**server, "NAME": name}
+    finally:
+        run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
