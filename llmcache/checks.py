@@ -5,6 +5,7 @@
     llmcache.E003   LLMCACHE_PROVIDERS cannot be used
     llmcache.E004   a function that LLMCACHE_CONFIG names cannot be imported
     llmcache.E005, W107, W108   of task queues, in `llmcache.queue_checks`
+    llmcache.W109   nothing is recorded without time zones
     llmcache.E006   LLMCACHE_CONFIG["TAG_MODELS"] cannot be used
     llmcache.E1xx, W1xx   of single backends, in `llmcache.backends`
     llmcache.E2xx, W2xx   of single providers, in `llmcache.upstreams`
@@ -19,7 +20,8 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -36,6 +38,7 @@ def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMe
         for name in ("scope", "redact", "caller"):
             messages += _check_function(name)
         messages += _check_tag_models()
+        messages += _check_time_zones()
         messages += queue_checks.check_queues()
     aliases = _read(conf.backends, "llmcache.E002")
     if not aliases:
@@ -92,6 +95,18 @@ _WANTED = {
     "redact": "takes a text and returns what of it may be kept",
     "caller": "takes no arguments and returns a string or None",
 }
+
+
+def _check_time_zones() -> list[CheckMessage]:
+    if settings.USE_TZ or conf.config().recorder == "off":
+        return []
+    return [
+        Warning(
+            "Nothing is recorded, as USE_TZ is False: the index, the log and the admin stay empty.",
+            hint="Set USE_TZ to True, or LLMCACHE_CONFIG['RECORDER'] to 'off'.",
+            id="llmcache.W109",
+        )
+    ]
 
 
 def _check_tag_models() -> list[CheckMessage]:

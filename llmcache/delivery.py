@@ -67,6 +67,10 @@ class Delivery:
                     error,
                 )
                 return False
+            if not len(batch):  # not even the count of what is lost: it waits for the next batch
+                self.lost += batch.lost
+                self.waiting = None
+                return False
             if not self._salvage(batch):
                 return False
         self.waiting = None

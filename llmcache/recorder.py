@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.conf import settings
 from django.core.signals import setting_changed
 from django.db import connections
 from django.utils.module_loading import import_string
@@ -59,7 +60,13 @@ class Recorder:
         self._reset(setting="LLMCACHE_CONFIG")
 
     def _reset(self, *, setting: str, **kwargs: object) -> None:
-        if setting in ("LLMCACHE_CONFIG", "DATABASES", "DATABASE_ROUTERS", "INSTALLED_APPS"):
+        if setting in (
+            "LLMCACHE_CONFIG",
+            "DATABASES",
+            "DATABASE_ROUTERS",
+            "INSTALLED_APPS",
+            "USE_TZ",
+        ):
             self._on: bool | None = None
             self._most = self._enough = 0
             self._caller: Callable[[], str | None] | None = None
@@ -82,7 +89,12 @@ class Recorder:
         self._enough = max(1, config.buffer_size // 2)
         caller = config.caller
         self._caller = import_string(caller) if isinstance(caller, str) else caller
-        self._on = config.recorder != "off" and apps.is_installed("llmcache") and _has_database()
+        self._on = (
+            config.recorder != "off"
+            and settings.USE_TZ
+            and apps.is_installed("llmcache")
+            and _has_database()
+        )
 
     def call(self, plan: Plan, info: CacheInfo, now: float) -> None:
         """Note how a call ended.

@@ -121,3 +121,10 @@ def test_a_scope_function_partitions_the_answers(door: Any) -> None:
 
 def nobody() -> None:
     return None
+
+
+def test_a_site_without_time_zones_is_told_that_nothing_is_recorded() -> None:
+    with override_settings(USE_TZ=False):
+        assert "llmcache.W109" in {message.id for message in check_settings()}
+        with override_settings(LLMCACHE_CONFIG={"RECORDER": "off"}):
+            assert "llmcache.W109" not in {message.id for message in check_settings()}

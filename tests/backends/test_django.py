@@ -254,8 +254,9 @@ def test_a_connection_that_broke_is_replaced(request: pytest.FixtureRequest) -> 
 def test_ends_are_right_with_and_without_time_zones(
     timezones: bool, request: pytest.FixtureRequest
 ) -> None:
+    make = stores.database_postgres(request)
     with override_settings(USE_TZ=timezones, TIME_ZONE="Asia/Kolkata"):
-        database = stores.database_postgres(request)()
+        database = make()
         database.set_many([Item(A, b"brief", 0.2), Item(B, b"for ever", None)])
         assert database.get_many([A, B]) == {A: b"brief", B: b"for ever"}
         time.sleep(0.25)
