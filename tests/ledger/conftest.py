@@ -34,8 +34,10 @@ def database_settings(
 
 
 @pytest.fixture(scope="session")
-def migrated(database_settings: dict[str, Any], django_db_blocker: Any) -> Iterator[dict[str, Any]]:
-    """The same database with all tables."""
+def migrated(
+    database_settings: dict[str, Any], django_db_setup: None, django_db_blocker: Any
+) -> Iterator[dict[str, Any]]:
+    """The same database with all tables; known only once Django has made its own for tests."""
     with django_db_blocker.unblock():
         databases.add(database_settings)
     yield database_settings

@@ -142,6 +142,12 @@ def test_numbers_beyond_a_column_are_limited() -> None:
     assert Entry.objects.get().output_tokens == 0
 
 
+def test_a_header_that_says_more_was_saved_than_used_costs_nothing_below_zero() -> None:
+    noted = {"usage": {"input": 5}, "saved": {"input": 9, "output": 1}}
+    ledger.write([called("hit", noted=noted)], [])
+    assert (Call.objects.get().input_tokens, Call.objects.get().saved_input_tokens) == (0, 9)
+
+
 # --- calls and figures ---
 
 
@@ -249,7 +255,6 @@ def test_a_batch_that_failed_anywhere_and_is_written_again_counts_once(
     assert EntryTag.objects.count() == 2
 
 
-@pytest.mark.django_db
 def test_rows_go_to_the_database_that_the_router_names_and_to_no_other(database: str) -> None:
     ledger.write([called()], [stored(1, tags=["t"])], lost=1, batch_id=str(uuid.uuid4()))
     maintenance.evict(tag="u")
