@@ -34,10 +34,8 @@ def database_settings(
 
 
 @pytest.fixture(scope="session")
-def migrated(
-    database_settings: dict[str, Any], django_db_setup: None, django_db_blocker: Any
-) -> Iterator[dict[str, Any]]:
-    """The same database with all tables; known only once Django has made its own for tests."""
+def migrated(database_settings: dict[str, Any], django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+    """The same database with all tables."""
     with django_db_blocker.unblock():
         databases.add(database_settings)
     yield database_settings

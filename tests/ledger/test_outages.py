@@ -82,24 +82,6 @@ def test_rows_arrive_once_the_database_is_migrated(tmp_path: Path) -> None:
     assert site.counts() == {"calls": 1, "different": 1, "entries": 1, "counted": 1, "lost": 0}
 
 
-def test_a_full_buffer_does_not_make_the_thread_try_a_missing_table_all_the_time(
-    tmp_path: Path,
-) -> None:
-    config = {"BUFFER_SIZE": 20, "FLUSH_INTERVAL": 60}
-    site = Site({"default": sqlite_file(tmp_path)}, {"config": config})
-    tries = site.run(
-        """
-        while not events.counts().get("flush_error"):
-            ask("one")
-        for _ in range(300):
-            ask("one")
-            time.sleep(0.001)
-        say(events.counts()["flush_error"])
-        """
-    )
-    assert tries == 1
-
-
 def sqlite_file(directory: Path) -> dict[str, Any]:
     name = str(directory / "site.sqlite3")
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": name}

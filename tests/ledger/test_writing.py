@@ -11,9 +11,9 @@ import pytest
 from django.db import DatabaseError, connections
 from django.test import override_settings
 
-from llmcache import ledger, maintenance
+from llmcache import ledger
 from llmcache.figures import SUMS
-from llmcache.models import Call, Entry, EntryTag, Eviction, HourlyStat, RecordBatch
+from llmcache.models import Call, Entry, EntryTag, HourlyStat, RecordBatch
 from tests.ledger.records import called, digest, stored
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -142,12 +142,6 @@ def test_numbers_beyond_a_column_are_limited() -> None:
     assert Entry.objects.get().output_tokens == 0
 
 
-def test_a_header_that_says_more_was_saved_than_used_costs_nothing_below_zero() -> None:
-    noted = {"usage": {"input": 5}, "saved": {"input": 9, "output": 1}}
-    ledger.write([called("hit", noted=noted)], [])
-    assert (Call.objects.get().input_tokens, Call.objects.get().saved_input_tokens) == (0, 9)
-
-
 # --- calls and figures ---
 
 
@@ -253,11 +247,3 @@ def test_a_batch_that_failed_anywhere_and_is_written_again_counts_once(
     assert figures()["calls"] == 3 + 1
     assert sorted(Entry.objects.values_list("hits", flat=True)) == [1, 2]
     assert EntryTag.objects.count() == 2
-
-
-def test_rows_go_to_the_database_that_the_router_names_and_to_no_other(database: str) -> None:
-    ledger.write([called()], [stored(1, tags=["t"])], lost=1, batch_id=str(uuid.uuid4()))
-    maintenance.evict(tag="u")
-    for table in (Call, Entry, EntryTag, HourlyStat, RecordBatch, Eviction):
-        assert table._base_manager.using(database).exists(), table
-        assert not table._base_manager.using("default").exists(), table
