@@ -162,7 +162,7 @@ def _share(
         lookup: reads the store once more, for a leader that another has just preceded.
         ask: calls upstream.
     """
-    place = (id(plan.store), key)
+    place = (plan.store, key)
     patience = conf.config().single_flight_timeout
     while True:
         flight, leads = _flights.join(place)

@@ -59,7 +59,7 @@ def in_thread(
     """
     if _recently_sent(plan):
         return
-    place = (id(plan.store), plan.digest)
+    place = (plan.store, plan.digest)
     flight, leads = flights.join(place)
     if not leads:
         return
@@ -89,7 +89,7 @@ def in_task(
     """As `in_thread`, for the running event loop."""
     if _recently_sent(plan):
         return
-    place = (id(plan.store), plan.digest)
+    place = (plan.store, plan.digest)
     flight, leads = flights.join(place)
     if not leads:
         return

@@ -196,7 +196,13 @@ def test_the_new_answer_is_stored_before_it_is_returned_whoever_else_writes(
     upstream: FakeUpstream, queue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed_over: list[str] = []
-    monkeypatch.setattr(writer._worker, "put", lambda *_: handed_over.append("thread") or True)
+
+    def put(*job: Any) -> bool:
+        handed_over.append("thread")
+        job[-1]()  # whoever waits for the answer to be stored
+        return True
+
+    monkeypatch.setattr(writer._worker, "put", put)
     monkeypatch.setattr(task_queue, "send", lambda *_, **__: handed_over.append("celery") or True)
     store = {"BACKEND": "llmcache.backends.disk.DiskBackend", "LOCATION": str(tmp_path)}
     with override_settings(LLMCACHE={"default": store}):
