@@ -1,0 +1,82 @@
+"""What a store must offer to be searched by meaning: vectors beside its entries.
+
+The entries themselves are an exact store's, under their digests as everywhere. Beside each the
+store keeps one vector, within a partition: two prompts can only match inside one partition. The
+store knows nothing of models, prompts' meaning or thresholds: it gives the nearest, with their
+similarity, and `llmcache.matching` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from llmcache.backends.base import BaseBackend, run_in_thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """One prompt's place in the space of meanings.
+
+    Attributes:
+        digest: of the entry that answers the prompt.
+        partition: a digest of all that must be equal for two prompts to share an answer.
+        space: which embedder made the vector, its dimension included; vectors of different spaces
+            are never compared.
+        prompt: the text that was embedded.
+        data: float32 in the machine's byte order, of length 1 in the Euclidean norm.
+        expires: unix seconds; None for no end.
+    """
+
+    digest: str
+    partition: str
+    space: str
+    prompt: str
+    data: bytes
+    expires: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A stored prompt near the one that was asked: the closer, the nearer `similarity` is to 1."""
+
+    digest: str
+    prompt: str
+    similarity: float
+
+
+class SemanticBackend(BaseBackend):
+    """An exact store that keeps vectors too. Whatever removes an entry removes its vector."""
+
+    def add(self, vectors: Iterable[Vector]) -> None:
+        """Store vectors, replacing those of the same digests. Their entries are set already."""
+        raise NotImplementedError
+
+    def nearest(
+        self, partition: str, space: str, data: bytes, limit: int = 5
+    ) -> Sequence[Neighbour]:
+        """The nearest live vectors of a partition and space, the nearest first.
+
+        Args:
+            data: as `Vector.data`.
+
+        Returns:
+            At most `limit`, with cosine similarities from 0 (none or less) to 1. An entry that is
+            past its ttl or was removed is not among them, in any process, from the moment that it
+            is so.
+        """
+        raise NotImplementedError
+
+    def vector_count(self) -> int:
+        """How many live vectors the store has, of all partitions and spaces."""
+        raise NotImplementedError
+
+    async def aadd(self, vectors: Iterable[Vector]) -> None:
+        """As `add`."""
+        await run_in_thread(self.add, list(vectors))
+
+    async def anearest(
+        self, partition: str, space: str, data: bytes, limit: int = 5
+    ) -> Sequence[Neighbour]:
+        """As `nearest`."""
+        return await run_in_thread(self.nearest, partition, space, data, limit)

@@ -1,0 +1,88 @@
+"""Guards: deterministic vetoes over what a vector search takes for the same question.
+
+    "OPTIONS": {"guards": ["numbers", "dates", "my_site.guards.ProductGuard"]}
+
+    "OPTIONS": {"guards": {"contrast": {"most": 2}, "entities": {"strict": True}}}
+
+A list chooses guards, a dict gives options to those of the default set and adds others; False
+switches one off. English is what they know best; in other languages they know numbers, names and
+frames of equal words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from llmcache import conf
+from llmcache.backends.semantic.guards.base import Guard, Veto
+from llmcache.backends.semantic.guards.measures import DateGuard, LanguageGuard, NumberGuard
+from llmcache.backends.semantic.guards.polarity import AntonymGuard, NegationGuard
+from llmcache.backends.semantic.guards.reading import read
+from llmcache.backends.semantic.guards.wording import ContrastGuard, EntityGuard, RoleGuard
+
+__all__ = ["Guard", "Veto", "build", "verdicts", "veto"]
+
+# Those that cost least come first.
+_KNOWN: Final[dict[str, type[Guard]]] = {
+    guard.name: guard
+    for guard in (
+        NumberGuard,
+        DateGuard,
+        NegationGuard,
+        LanguageGuard,
+        EntityGuard,
+        AntonymGuard,
+        ContrastGuard,
+        RoleGuard,
+    )
+}
+
+
+def build(
+    setting: str, chosen: Sequence[str] | Mapping[str, Any] | None = None
+) -> tuple[Guard, ...]:
+    """The guards that an option asks for; all of ours if it says nothing.
+
+    Raises:
+        ImproperlyConfigured: an unknown guard, or options that it does not take.
+    """
+    if isinstance(chosen, Mapping):
+        wanted = {**{name: {} for name in _KNOWN}, **chosen}
+    elif chosen is None or isinstance(chosen, (list, tuple)):
+        wanted = {name: {} for name in (_KNOWN if chosen is None else chosen)}
+    else:
+        raise ImproperlyConfigured(f"{setting} must be a list or a dict of guards.")
+    return tuple(
+        _one(setting, name, options) for name, options in wanted.items() if options is not False
+    )
+
+
+def _one(setting: str, name: str, options: Mapping[str, Any]) -> Guard:
+    if "." in name:
+        kind = conf.class_at(setting, name, Guard)
+    else:
+        conf.refuse_unknown(f"guard of {setting}", [name], _KNOWN)
+        kind = _KNOWN[name]
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ImproperlyConfigured(f"{setting}[{name!r}]: {error}") from error
+
+
+def veto(guards: Iterable[Guard], asked: str, stored: str) -> Veto | None:
+    """The first objection to serving a stored prompt's answer, if any guard has one."""
+    one, other = read(asked), read(stored)
+    for guard in guards:
+        objection = guard.objection(one, other)
+        if objection:
+            return Veto(guard.name or type(guard).__name__, objection)
+    return None
+
+
+def verdicts(guards: Iterable[Guard], asked: str, stored: str) -> list[tuple[str, str]]:
+    """Every guard's name with its objection, or with "" where it has none."""
+    one, other = read(asked), read(stored)
+    return [(guard.name or type(guard).__name__, guard.objection(one, other)) for guard in guards]

@@ -1,0 +1,76 @@
+"""Guards against other numbers, other days and other languages."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from typing import Final
+
+from llmcache.backends.semantic.guards.base import Guard
+from llmcache.backends.semantic.guards.lexicon import FUNCTION_WORDS_OF
+from llmcache.backends.semantic.guards.quantities import unmatched
+from llmcache.backends.semantic.guards.reading import Reading
+
+
+class NumberGuard(Guard):
+    """A number, an amount of something, a time of day or a rank is in one prompt only."""
+
+    name = "numbers"
+
+    def objection(self, asked: Reading, stored: Reading) -> str:
+        different = next(unmatched(asked.quantities, stored.quantities), None)
+        if different is None:
+            return ""
+        return f"{different.number:g} {different.dimension}".strip() + " is in one of them only"
+
+
+class DateGuard(Guard):
+    """A weekday, month, season or relative day is in one prompt only."""
+
+    name = "dates"
+
+    def objection(self, asked: Reading, stored: Reading) -> str:
+        different = asked.dates ^ stored.dates
+        return f"{min(different)} is in one of them only" if different else ""
+
+
+class LanguageGuard(Guard):
+    """The prompts are in different scripts or, as far as their small words tell, languages: who
+    asks in German wants a German answer.
+    """
+
+    name = "language"
+
+    def objection(self, asked: Reading, stored: Reading) -> str:
+        scripts = _script(asked.text), _script(stored.text)
+        if all(scripts) and scripts[0] != scripts[1]:
+            return f"{scripts[0].title()} against {scripts[1].title()} script"
+        languages = _language(asked.words), _language(stored.words)
+        if all(languages) and languages[0] != languages[1]:
+            return f"{languages[0]} against {languages[1]}"
+        return ""
+
+
+_SAMPLE: Final = 200
+
+
+def _script(text: str) -> str:
+    """The script of most letters, by its Unicode name; "" where there are none."""
+    counts = Counter(
+        unicodedata.name(letter, "").partition(" ")[0]
+        for letter in text[:_SAMPLE]
+        if letter.isalpha()
+    )
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def _language(words: tuple[str, ...]) -> str:
+    """The language whose small words a text has most of; "" if two of them or none stand out."""
+    counts = {
+        language: sum(word in small for word in words[:_SAMPLE])
+        for language, small in FUNCTION_WORDS_OF.items()
+    }
+    first, second = sorted(counts.values(), reverse=True)[:2]
+    if first < 2 or first < 2 * second:
+        return ""
+    return max(counts, key=lambda language: counts[language])

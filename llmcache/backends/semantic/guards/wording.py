@@ -1,0 +1,113 @@
+"""Guards against questions of one shape about different things."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from llmcache.backends.semantic.guards.base import Guard
+from llmcache.backends.semantic.guards.lexicon import FUNCTION, SYMMETRIC
+from llmcache.backends.semantic.guards.reading import Reading, is_date, stem
+from llmcache.backends.semantic.guards.words import agree, leftovers
+
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_NAME: Final = re.compile(r"(?<!^)(?<![.?!:]\s)(?<!\n)\b[^\W\d_a-zß-öø-ÿ][^\W\d_]*")
+
+
+class ContrastGuard(Guard):
+    """The prompts share most of their words, and the few that differ are what they are about.
+
+    "What is covered for members" and "What is covered for visitors" stand close together in any
+    vector space: in a frame of equal words a different one is the point. Where prompts are worded
+    differently altogether, it says nothing.
+
+    Options:
+        shared: from which share of common content words on two prompts have one frame.
+        narrowed: the same, where one prompt has all words of the other and more.
+        most: how many words may differ for this to be a contrast rather than other wording.
+    """
+
+    name = "contrast"
+
+    def __init__(self, *, shared: float = 0.5, narrowed: float = 0.6, most: int = 3) -> None:
+        self.shared = shared
+        self.narrowed = narrowed
+        self.most = most
+
+    def objection(self, asked: Reading, stored: Reading) -> str:
+        mine, theirs = leftovers(asked.content, stored.content)
+        if not mine and not theirs:
+            return ""
+        number = max(len(asked.content), len(stored.content))
+        different = max(len(mine), len(theirs))
+        share = (number - different) / number
+        if not mine or not theirs:
+            if share < self.narrowed:
+                return ""
+            return f"only one of them says {' '.join(mine or theirs)}"
+        if different > self.most or share < self.shared:
+            return ""
+        return f"{' '.join(mine)} against {' '.join(theirs)}"
+
+
+class RoleGuard(Guard):
+    """The same words in another order, with the same small words between them: from London to Paris
+    and from Paris to London. What is joined by "and" or "or" may change places.
+    """
+
+    name = "roles"
+
+    def objection(self, asked: Reading, stored: Reading) -> str:
+        if len(asked.content) < 2 or asked.function != stored.function:
+            return ""
+        if any(word in SYMMETRIC for word in asked.function):
+            return ""
+        if any(leftovers(asked.content, stored.content)):
+            return ""
+        for one, other in zip(asked.content, stored.content, strict=False):
+            if not agree(one, other):
+                return f"{one} stands where {other} stood"
+        return ""
+
+
+class EntityGuard(Guard):
+    """Each prompt has a name that the other lacks: a town, a person, a product, told by its capital
+    letter.
+
+    Options:
+        strict: object when only one of them has a name more.
+    """
+
+    name = "entities"
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+
+    def objection(self, asked: Reading, stored: Reading) -> str:
+        mine, theirs = _unknown_names(asked, stored), _unknown_names(stored, asked)
+        if (mine and theirs) or (self.strict and (mine or theirs)):
+            return f"{' '.join(sorted(mine)) or 'no name'} against {' '.join(sorted(theirs))}"
+        return ""
+
+
+def _unknown_names(reading: Reading, other: Reading) -> set[str]:
+    names = _names(reading.text)
+    return {
+        name
+        for name in names
+        if not any(agree(name, known) for known in other.stems) and not _stands_for(name, other)
+    }
+
+
+def _names(text: str) -> set[str]:
+    """Words with a capital letter that no sentence begins with, as stems."""
+    words = _WORD.findall(text)
+    if sum(word[0].isupper() for word in words) > 0.6 * len(words):
+        return set()  # a title, or somebody shouting
+    found = (match[0].casefold() for match in _NAME.finditer(text))
+    return {stem(name) for name in found if name not in FUNCTION and not is_date(name)}
+
+
+def _stands_for(name: str, other: Reading) -> bool:
+    """Whether a name may be made of the first letters of the other prompt's words."""
+    return len(name) >= 2 and name in "".join(word[0] for word in other.words)

@@ -1,0 +1,134 @@
+"""When two words say the same, and what is left of two prompts once such words are paired off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+
+from llmcache.backends.semantic.guards.lexicon import LIGHT, SAME
+from llmcache.backends.semantic.guards.reading import stem
+
+_ENDINGS: Final = frozenset(
+    [
+        "",
+        "s",
+        "e",
+        "es",
+        "ed",
+        "ing",
+        "er",
+        "or",
+        "al",
+        "ally",
+        "ly",
+        "ion",
+        "ation",
+        "abl",
+        "ibl",
+        "ment",
+        "ness",
+        "y",
+        "ity",
+        "iv",
+        "ian",
+        "ician",
+        "ical",
+        "ic",
+        "ag",
+        "anc",
+        "enc",
+        "less",
+        "ful",
+        "t",
+        "cy",
+        "en",
+    ]
+)
+# Employer and employee, trainer and trainee: the ending is what tells them apart.
+_OPPOSED: Final = (frozenset({"er", "e"}), frozenset({"er", "ee"}), frozenset({"or", "e"}))
+_LEAST_STEM: Final = 5
+_LEAST_TYPO: Final = 7
+
+
+def _stemmed(groups: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for word, group in groups.items():
+        key = stem(word)
+        found[key] = found.get(key, frozenset()) | {stem(other) for other in group}
+    return found
+
+
+_SAME: Final = _stemmed(SAME)
+_LIGHT: Final = frozenset(map(stem, LIGHT))
+
+
+@lru_cache(maxsize=16384)
+def agree(one: str, other: str) -> bool:
+    """Whether two stems say the same: one word, synonyms, one family, or a slip of the pen."""
+    return (
+        one == other or other in _SAME.get(one, ()) or _related(one, other) or _mistyped(one, other)
+    )
+
+
+def _related(one: str, other: str) -> bool:
+    shared = _shared(one, other)
+    endings = one[shared:], other[shared:]
+    return (
+        shared >= _LEAST_STEM
+        and endings[0] in _ENDINGS
+        and endings[1] in _ENDINGS
+        and frozenset(endings) not in _OPPOSED
+    )
+
+
+def _shared(one: str, other: str) -> int:
+    shared = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        shared += 1
+    return shared
+
+
+def _mistyped(one: str, other: str) -> bool:
+    """One letter more, less or other, or two in the wrong order, in a long word.
+
+    In short words that is too often another word: casual and causal, adopt and adapt.
+    """
+    if max(len(one), len(other)) < _LEAST_TYPO or abs(len(one) - len(other)) > 1:
+        return False
+    start = _shared(one, other)
+    end = min(_shared(one[::-1], other[::-1]), min(len(one), len(other)) - start)
+    left, right = one[start : len(one) - end], other[start : len(other) - end]
+    swapped = len(left) == 2 and left == right[::-1]
+    return start > 0 and (swapped or (len(left) <= 1 and len(right) <= 1))
+
+
+def leftovers(one: Iterable[str], other: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The stems of each side that nothing on the other side agrees with, light words left out."""
+    mine: list[str] = []
+    theirs = list(other)
+    for word in one:
+        if word in theirs:
+            theirs.remove(word)
+        else:
+            mine.append(word)
+    for word in list(mine):
+        match = next((candidate for candidate in theirs if agree(word, candidate)), None)
+        if match is not None:
+            mine.remove(word)
+            theirs.remove(match)
+    _join_compounds(mine, theirs)
+    _join_compounds(theirs, mine)
+    return [w for w in mine if w not in _LIGHT], [w for w in theirs if w not in _LIGHT]
+
+
+def _join_compounds(whole: list[str], apart: list[str]) -> None:
+    """Take out what one side writes as one word and the other as two."""
+    for word in list(whole):
+        for index in range(len(apart) - 1):
+            if apart[index] + apart[index + 1] == word:
+                whole.remove(word)
+                del apart[index : index + 2]
+                break
