@@ -9,9 +9,28 @@ similarity, and `llmcache.matching` decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from llmcache.backends.base import BaseBackend, run_in_thread
+from llmcache.conf import BackendSettings
+
+MATCHING: Final = frozenset(
+    {
+        "audit",
+        "embedder",
+        "guards",
+        "history",
+        "judge",
+        "judge_band",
+        "mode",
+        "neighbours",
+        "similarity_threshold",
+    }
+)
+"""The OPTIONS that say what counts as a match; `llmcache.matching` reads them, the store does
+not.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +65,21 @@ class Neighbour:
 
 
 class SemanticBackend(BaseBackend):
-    """An exact store that keeps vectors too. Whatever removes an entry removes its vector."""
+    """An exact store that keeps vectors too. Whatever removes an entry removes its vector.
+
+    A subclass names this class before its exact store: `class Mine(SemanticBackend, DiskBackend)`.
+
+    Attributes:
+        matching: those of its OPTIONS that say what counts as a match.
+    """
+
+    def __init__(self, settings: BackendSettings) -> None:
+        options = settings.options
+        self.matching: dict[str, Any] = {
+            name: value for name, value in options.items() if name in MATCHING
+        }
+        rest = {name: value for name, value in options.items() if name not in MATCHING}
+        super().__init__(replace(settings, options=rest))
 
     def add(self, vectors: Iterable[Vector]) -> None:
         """Store vectors, replacing those of the same digests. Their entries are set already."""
