@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Final
 
 from llmcache.backends.semantic.guards.base import Guard
-from llmcache.backends.semantic.guards.lexicon import FUNCTION_WORDS_OF
+from llmcache.backends.semantic.guards.lexicon.languages import FUNCTION_WORDS_OF
 from llmcache.backends.semantic.guards.quantities import unmatched
 from llmcache.backends.semantic.guards.reading import Reading
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from llmcache.backends.semantic.guards.base import Guard
-from llmcache.backends.semantic.guards.lexicon import (
-    NEGATIVE_PREFIXES,
-    OPPOSITES,
-    WEAK_NEGATIVES,
-)
+from llmcache.backends.semantic.guards.lexicon.grammar import WEAK_NEGATIVES
+from llmcache.backends.semantic.guards.lexicon.opposites import NEGATIVE_PREFIXES, OPPOSITES
 from llmcache.backends.semantic.guards.reading import Reading, stem
 
 _WEAK: Final = frozenset(map(stem, WEAK_NEGATIVES))

@@ -32,8 +32,8 @@ def _units(table: dict[str, str]) -> dict[str, tuple[str, float]]:
 
 UNITS: Final = _units(
     {
-        "time": "ms:0.001 millisecond:0.001 sec:1 second:1 min:60 minute:60 h:3600 hr:3600 hour:3600"
-        " day:86400 night:86400 week:604800 fortnight:1209600 month:2629800 quarter:7889400"
+        "time": "ms:0.001 millisecond:0.001 sec:1 second:1 min:60 minute:60 h:3600 hr:3600 "
+        "hour:3600 day:86400 night:86400 week:604800 fortnight:1209600 month:2629800 quarter:7889400"
         " year:31557600 yr:31557600 decade:315576000 century:3155760000",
         "length": "mm:0.001 cm:0.01 metre:1 meter:1 km:1000 kilometre:1000 kilometer:1000"
         " inch:0.0254 ft:0.3048 foot:0.3048 feet:0.3048 yd:0.9144 yard:0.9144 mile:1609.344",

@@ -1,4 +1,4 @@
-"""A prompt as guards read it: taken apart into words, quantities and dates, once for all of them."""
+"""A prompt as guards read it: taken apart once into words, quantities and dates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from llmcache.backends.semantic.guards import quantities
-from llmcache.backends.semantic.guards.lexicon import FUNCTION, NEGATORS, PREPOSITIONS
+from llmcache.backends.semantic.guards.lexicon.grammar import FUNCTION, NEGATORS, PREPOSITIONS
 from llmcache.backends.semantic.guards.quantities import Quantity
 
 _REPLACED: Final = (

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from llmcache.backends.semantic.guards.base import Guard
-from llmcache.backends.semantic.guards.lexicon import FUNCTION, SYMMETRIC
+from llmcache.backends.semantic.guards.lexicon.grammar import FUNCTION, SYMMETRIC
 from llmcache.backends.semantic.guards.reading import Reading, is_date, stem
 from llmcache.backends.semantic.guards.words import agree, leftovers
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from llmcache.backends.semantic.guards.lexicon import LIGHT, SAME
+from llmcache.backends.semantic.guards.lexicon.grammar import LIGHT
+from llmcache.backends.semantic.guards.lexicon.synonyms import SAME
 from llmcache.backends.semantic.guards.reading import stem
 
 _ENDINGS: Final = frozenset(

@@ -1,0 +1,233 @@
+"""English words that oppose each other: who says one does not ask for the other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_OPPOSITES = """
+    accept:decline,reject,refuse
+    active:inactive,passive
+    add:remove,delete,withdraw,subtract,take
+    adult:child,kid,baby,infant,minor,teenager,toddler
+    advantage:disadvantage,drawback
+    allow:ban,forbid,prohibit,block,deny,prevent
+    always:never,sometimes
+    approve:reject,deny,disapprove
+    arrive:depart,leave
+    arrival:departure
+    ascending:descending
+    asset:liability
+    attach:detach
+    attack:defend
+    avoid:take,eat,use,choose,include,seek
+    before:after
+    begin:end,finish,stop
+    benefit:drawback,disadvantage,risk,cost,harm
+    best:worst
+    better:worse
+    big:small,little
+    birth:death
+    borrow:lend
+    bottom:top
+    boy:girl
+    bright:dark,dim
+    bull:bear
+    buy:sell
+    buyer:seller
+    cat:dog
+    cheap:expensive,costly
+    cheapest:expensive,dearest
+    clean:dirty
+    close:open
+    closed:open
+    cold:hot,warm
+    compulsory:optional,voluntary
+    mandatory:optional,voluntary
+    required:optional
+    connect:disconnect
+    correct:incorrect,wrong
+    cover:exclude
+    create:delete,destroy,remove
+    credit:debit
+    dark:light
+    daily:weekly,monthly,yearly,annual,hourly
+    day:night
+    decrease:increase,raise,grow
+    deep:shallow
+    deposit:withdraw,withdrawal
+    departure:arrival
+    detailed:brief,short
+    difficult:easy,simple
+    domestic:international,foreign,overseas
+    download:upload
+    dry:wet
+    early:late
+    earliest:latest
+    earn:spend,owe
+    east:west,north,south
+    eastern:western,northern,southern
+    easy:hard,difficult
+    employee:employer,contractor,freelancer
+    employed:unemployed
+    empty:full
+    enable:disable
+    encrypt:decrypt
+    enter:exit,leave
+    even:odd
+    export:import
+    external:internal
+    fail:pass,succeed
+    failure:success
+    fast:slow
+    father:mother
+    female:male
+    woman:man
+    women:men
+    first:last,second,final
+    fixed:variable,floating
+    forward:backward,back
+    free:paid
+    freeze:unfreeze,thaw,melt
+    front:back,rear
+    full:part,empty,partial
+    gain:lose,loss
+    give:take,receive
+    good:bad,poor
+    grow:shrink
+    guilty:innocent
+    happy:sad,unhappy
+    hard:soft,easy
+    hardware:software
+    healthy:sick,ill,unhealthy
+    heavy:light
+    hide:show,unhide
+    high:low
+    higher:lower
+    highest:lowest
+    hire:fire,dismiss
+    horizontal:vertical
+    husband:wife
+    include:exclude
+    income:expense,expenditure
+    indoor:outdoor
+    indoors:outdoors
+    inbound:outbound
+    incoming:outgoing
+    input:output
+    inside:outside
+    install:uninstall
+    join:leave,quit
+    keep:discard,delete,return
+    landlord:tenant,renter
+    large:small
+    larger:smaller
+    left:right
+    legal:illegal
+    lend:borrow
+    less:more,greater
+    least:most
+    load:unload
+    local:remote,global,national
+    lock:unlock
+    log:logout
+    login:logout
+    long:short
+    longest:shortest
+    loose:tight
+    lose:win,find,gain
+    major:minor
+    manual:automatic
+    manually:automatically
+    married:single,unmarried,divorced
+    max:min
+    maximum:minimum
+    merge:split
+    mute:unmute
+    narrow:wide
+    near:far
+    negative:positive
+    new:old,used
+    north:south,east,west
+    northern:southern,eastern,western
+    offline:online
+    old:young,new
+    on:off
+    online:paper,post,offline,person,store,instore
+    open:shut,closed
+    outstanding:inadequate
+    over:under
+    above:below
+    overpay:underpay
+    overestimate:underestimate
+    owner:renter,tenant
+    parent:child
+    past:future
+    pause:resume
+    permanent:temporary
+    personal:business,corporate,commercial
+    plural:singular
+    pull:push
+    private:public
+    profit:loss
+    pro:con
+    pros:cons
+    publish:unpublish
+    put:take
+    raise:lower,reduce
+    rich:poor
+    right:wrong
+    rise:fall,drop
+    rough:smooth
+    rural:urban
+    safe:dangerous,unsafe,risky
+    same:different
+    send:receive
+    sender:recipient,receiver
+    sharp:blunt
+    sick:well
+    simple:complex,complicated
+    sink:float
+    small:large,big
+    start:stop,end,finish
+    starting:ending,stopping
+    strength:weakness
+    strong:weak
+    student:teacher
+    subscribe:unsubscribe,cancel
+    summer:winter
+    sunrise:sunset
+    supply:demand
+    sync:unsync
+    synchronous:asynchronous
+    tall:short
+    thick:thin
+    true:false
+    up:down
+    upgrade:downgrade
+    upper:lower
+    upstairs:downstairs
+    visible:invisible,hidden
+    visitor:resident
+    wholesale:retail
+    win:lose
+    winner:loser
+    with:without
+    within:after,outside,beyond
+    until:after,from,since
+    working:broken,fault,faulty
+    zip:unzip
+"""
+
+
+def _opposites(text: str) -> frozenset[tuple[str, str]]:
+    found = set()
+    for line in text.split():
+        word, _, others = line.partition(":")
+        for other in others.split(","):
+            found |= {(word, other), (other, word)}
+    return frozenset(found)
+
+
+OPPOSITES: Final = _opposites(_OPPOSITES)
+
+NEGATIVE_PREFIXES: Final = ("un", "in", "im", "il", "ir", "dis", "non", "de", "mis", "anti")
