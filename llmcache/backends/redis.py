@@ -11,7 +11,7 @@ from llmcache import conf
 from llmcache.backends import options
 from llmcache.backends.redis_commands import RedisCommands
 
-_DEFAULTS: Final[dict[str, Any]] = {
+DEFAULTS: Final[dict[str, Any]] = {
     "host": None,
     "port": 6379,
     "db": 0,
@@ -48,7 +48,7 @@ class RedisBackend(RedisCommands):
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
-        given = options.read(settings, _DEFAULTS)
+        given = options.read(settings, DEFAULTS)
         options.require_package(settings, "redis", "redis")
         from llmcache.backends.redis_connections import Connections
 
