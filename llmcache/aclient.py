@@ -9,7 +9,7 @@ import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from time import perf_counter, time
 
-from llmcache import answers, conf, engine, events, revalidation, writer
+from llmcache import answers, conf, engine, events, revalidation, similar, writer
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -45,6 +45,10 @@ async def run(call: Call, store: Store | None) -> Response | AsyncStream:
             if found[1] == STALE and plan.write:
                 revalidation.in_task(plan, _flights, _ask, _write)
             return await _answer(plan, *found)
+        if call.stream or call.controls.only_if_cached or not plan.may_follow:
+            found = await similar.amatch(plan)
+            if found is not None:
+                return await _answer(plan, *found)
     if call.controls.only_if_cached:
         recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
         raise NotCached(plan.digest, plan.reason or "no entry")
@@ -187,6 +191,10 @@ async def _share(
             found = await lookup()
             if found is not None:
                 return found
+        found = await similar.amatch(plan)
+        if found is not None:
+            flight.set_result(found[0])
+            return found
         envelope, items = await ask()
         flight.set_result(envelope)
         await _write(plan, items, envelope)
@@ -207,7 +215,8 @@ async def _write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
     add_cache = store.custom.get("add_cache")
     async_add_cache = store.custom.get("async_add_cache")
     if add_cache is None and async_add_cache is None:
-        await writer.awrite(store, items, plan.records)
+        vectors = await similar.avectors(plan, items)
+        await writer.awrite(store, items, plan.records, vectors)
         return
     info = plan.info(plan.outcome, plan.reason, envelope)
     result = Response(engine.body_of(plan.call.kind, envelope), info)

@@ -12,7 +12,7 @@ from time import perf_counter, time
 
 from asgiref.sync import async_to_sync
 
-from llmcache import answers, conf, engine, events, revalidation, writer
+from llmcache import answers, conf, engine, events, revalidation, similar, writer
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -54,6 +54,10 @@ def carry_out(plan: Plan) -> Response | Stream:
             if found[1] == STALE and plan.write:
                 revalidation.in_thread(plan, _flights, _ask, _write)
             return _answer(plan, *found)
+        if call.stream or call.controls.only_if_cached or not plan.may_follow:
+            found = similar.match(plan)  # else whoever leads the flight does that, for all
+            if found is not None:
+                return _answer(plan, *found)
     if call.controls.only_if_cached:
         recorder.call(plan, plan.info(plan.outcome, "only-if-cached"), time())
         raise NotCached(plan.digest, plan.reason or "no entry")
@@ -185,6 +189,10 @@ def _share(
             found = lookup()
             if found is not None:
                 return found
+        found = similar.match(plan)
+        if found is not None:
+            flight.set_result(found[0])
+            return found
         envelope, items = ask()
         flight.set_result(envelope)
         if items:
@@ -215,7 +223,8 @@ def _write(
     if add_cache is None and "async_add_cache" in store.custom:
         add_cache = async_to_sync(store.custom["async_add_cache"])
     if add_cache is None:
-        writer.write(store, items, plan.records, written)
+        vectors = similar.vectors(plan, items)
+        writer.write(store, items, plan.records, written, vectors)
         return
     info = plan.info(plan.outcome, plan.reason, envelope)
     result = Response(engine.body_of(plan.call.kind, envelope), info)

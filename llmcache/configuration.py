@@ -23,6 +23,7 @@ class Config:
     Attributes:
         scope: whose answers these are: a callable without arguments that returns a string or None,
             or its dotted path; None for answers that all callers share.
+        require_scope: whether answers to similar prompts may serve only calls that have a scope.
         mode: "on", "default_off" (only calls with `cache={"use-cache": True}`), or "off".
         writer: "inline" stores before the caller gets the answer, "thread" after it, "celery" and
             "django.tasks" in a worker.
@@ -56,6 +57,7 @@ class Config:
     """
 
     scope: str | Callable[[], str | None] | None = None
+    require_scope: bool = False
     mode: str = "on"
     writer: str = "inline"
     backend_timeout: float = 0.25
@@ -154,6 +156,7 @@ _SECONDS: Final[Rule] = lambda v: is_number(v) and v > 0, "a number of seconds a
 _FLAG: Final[Rule] = lambda v: type(v) is bool, "True or False"
 _RULES: Final[dict[str, Rule]] = {
     "scope": _function("a callable that returns a string"),
+    "require_scope": _FLAG,
     "mode": _one_of(MODES),
     "writer": _one_of(WRITERS),
     "backend_timeout": _SECONDS,

@@ -33,6 +33,7 @@ class Controls:
         tags: labels to evict by; saved objects of TAG_MODELS were given as they are.
         key: the caller's own key in place of the request's parameters.
         caller: a label for whoever makes the call, for the figures; not part of the key.
+        semantic: False lets only the identical prompt's answer serve.
         bucket: keep this many variants of the answer and serve one of them at random.
     """
 
@@ -50,6 +51,7 @@ class Controls:
     key: str | None = None
     caller: str | None = None
     bucket: int | None = None
+    semantic: bool = True
 
 
 NO_CONTROLS: Final = Controls()
@@ -115,6 +117,7 @@ _KNOWN: Final[dict[str, tuple[str, Callable[[str, object], Any]]]] = {
     "key": ("key", _text),
     "caller": ("caller", _text),
     "bucket": ("bucket", _count),
+    "semantic": ("semantic", _flag),
 }
 
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -23,6 +23,9 @@ from llmcache.records import EntryRecord
 from llmcache.store import Store
 from llmcache.streams import assemble, split
 from llmcache.upstreams import Route, upstreams
+
+if TYPE_CHECKING:
+    from llmcache.matching import Match, Search
 
 
 @dataclass(slots=True)
@@ -38,6 +41,8 @@ class Plan:
         pinned: whether the entries that the call brings are to be pinned, as those they replace.
         records: what the index is to know of the entries that the call brings.
         landings: how many flights had landed when the store was read.
+        search: the call's search by meaning, once there was one.
+        match: the similar question whose answer serves the call.
         started: `perf_counter()` at the start of the call.
     """
 
@@ -55,6 +60,8 @@ class Plan:
     pinned: bool = False
     records: list[EntryRecord] = field(default_factory=list)
     landings: int = 0
+    search: Search | None = None
+    match: Match | None = None
     started: float = 0.0
 
     @property
@@ -78,6 +85,8 @@ class Plan:
             reason=reason,
             source=source,
         )
+        if self.search is not None:
+            info.lookup_cost = self.search.cost
         info.latency = perf_counter() - self.started
         return info
 
@@ -202,7 +211,11 @@ def served(plan: Plan, envelope: Envelope, outcome: str, now: float, reason: str
         info = plan.info(outcome, reason, envelope)
         info.layer = plan.layer or info.alias
         info.age = max(0.0, now - envelope.created)
+        info.match = plan.match
         info.similarity = 1.0
+        if plan.match is not None:
+            info.key = plan.match.digest
+            info.similarity = plan.match.similarity
         return info
     return plan.info(outcome, reason or plan.reason, envelope)
 

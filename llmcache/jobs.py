@@ -32,11 +32,13 @@ from llmcache import (
     writer,
 )
 from llmcache.backends.base import Item
+from llmcache.backends.semantic.base import Vector
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import InvalidRequest, LLMCacheError
 from llmcache.models import Entry, RecordBatch
 from llmcache.querysets import EntryQuerySet
 from llmcache.records import CallRecord, EntryRecord
+from llmcache.store import semantic_part
 
 
 class StoreFailed(LLMCacheError):
@@ -47,7 +49,10 @@ class StoreFailed(LLMCacheError):
 
 
 def write_items(
-    alias: str, items: Sequence[Sequence[Any]], records: Sequence[Mapping[str, Any]] = ()
+    alias: str,
+    items: Sequence[Sequence[Any]],
+    records: Sequence[Mapping[str, Any]] = (),
+    vectors: Sequence[Mapping[str, Any]] = (),
 ) -> int:
     """Store entries that another process has sealed, and tell the index of them.
 
@@ -57,6 +62,7 @@ def write_items(
     Args:
         items: of each entry the digest, the sealed bytes in base64 and the ttl in seconds or None.
         records: `EntryRecord.as_json()` of each.
+        vectors: `Vector.as_json()` of each, where the store is searched by meaning.
 
     Returns:
         How many were stored.
@@ -80,6 +86,9 @@ def write_items(
         ]
         if new:
             backend.set_many(new)
+        if vectors and (semantic := semantic_part(backend)) is not None:
+            near = [Vector.from_json(vector) for vector in vectors]
+            semantic.add(vector for vector in near if vector.digest not in newer | late)
     except Exception as error:
         raise StoreFailed(f"Alias {alias!r}: {type(error).__name__}: {error}") from error
     known = [EntryRecord(**record) for record in records]

@@ -31,7 +31,8 @@ class CacheInfo:
         key: the entry's digest, or None where there is none.
         alias: the LLMCACHE alias; layer: the alias of the layer that answered.
         age: seconds since the answer was made upstream; 0.0 for a new one.
-        similarity: 1.0 for the identical prompt; None for no hit.
+        similarity: 1.0 for the identical prompt; less for one that means the same; None for no hit.
+        match: for the latter, the two prompts (`llmcache.matching.Match`); else None.
         latency: seconds this call took in all, as far as it has gone.
         usage: the tokens that making the answer took upstream, on a hit or a miss.
         upstream_latency: seconds that making the answer took upstream.
@@ -46,6 +47,7 @@ class CacheInfo:
         "latency",
         "layer",
         "lookup_cost",
+        "match",
         "model",
         "outcome",
         "reason",
@@ -74,6 +76,7 @@ class CacheInfo:
         self.reason = reason
         self.age = age
         self.similarity = similarity
+        self.match: Any = None
         self.latency = 0.0
         self.lookup_cost = 0.0
         self.source = source

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet
 
 from llmcache import backends, conf
 from llmcache.backends.base import BaseBackend
+from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.layered import LayeredBackend
+from llmcache.backends.semantic.base import SemanticBackend
 from llmcache.breaker import Breaker
 from llmcache.calls import CALL_TYPES
 from llmcache.exceptions import InvalidRequest
@@ -28,6 +30,7 @@ class Store:
         namespace: default namespace of the keys; None for none.
         supported_call_types: other call types bypass the cache.
         opt_in: True when only calls with `cache={"use-cache": True}` are cached.
+        semantic: the part of the backend that is searched by meaning, if there is one.
         custom: functions of the user's that replace the key, the read or the write, by name.
     """
 
@@ -56,6 +59,7 @@ class Store:
         self.opt_in = opt_in
         self.breaker = Breaker()
         self.layered = backend if isinstance(backend, LayeredBackend) else None
+        self.semantic = semantic_part(backend)
         with _lock:
             _living.add(self)
 
@@ -65,6 +69,18 @@ class Store:
         are).
         """
         return conf.config().compress_min_bytes if self.signed else 0
+
+
+def semantic_part(backend: BaseBackend) -> SemanticBackend | None:
+    """The backend, or the first one inside it, that is searched by meaning."""
+    if isinstance(backend, SemanticBackend):
+        return backend
+    inner: Sequence[BaseBackend] = ()
+    if isinstance(backend, LayeredBackend):
+        inner = backend.layers
+    elif isinstance(backend, BatchedBackend):
+        inner = (backend.inner,)
+    return next((part for layer in inner if (part := semantic_part(layer))), None)
 
 
 _living: WeakSet[Store] = WeakSet()

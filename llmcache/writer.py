@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 
 from llmcache import conf, events, signals, task_queue
 from llmcache.backends.base import Item, run_in_thread
+from llmcache.backends.semantic.base import Vector
 from llmcache.envelope import unseal
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
 from llmcache.store import Store
 
 Written = Callable[[], None]
-Job = tuple[Store, Sequence[Item], Sequence[EntryRecord], Written]
+Job = tuple[Store, Sequence[Item], Sequence[EntryRecord], Written, Sequence[Vector]]
 _STOP = None
 
 
@@ -37,18 +38,20 @@ def write(
     items: Sequence[Item],
     records: Sequence[EntryRecord] = (),
     written: Written = _nothing,
+    vectors: Sequence[Vector] = (),
 ) -> None:
     """Store entries, now or soon.
 
     Args:
         records: what the index is to know of them once they are stored.
         written: called once they are stored or have failed to be, in whichever thread did it.
+        vectors: of the entries, where the store is searched by meaning.
     """
-    if _by_thread() and _worker.put(store, items, records, written):
+    if _by_thread() and _worker.put(store, items, records, written, vectors):
         return
     try:
-        if not _by_worker(store, items, records):
-            write_now(store, items, records)
+        if not _by_worker(store, items, records, vectors):
+            write_now(store, items, records, vectors)
     finally:
         written()
 
@@ -57,7 +60,12 @@ def _by_thread() -> bool:
     return conf.config().writer == "thread" and not task_queue.is_in_place()
 
 
-def _by_worker(store: Store, items: Sequence[Item], records: Sequence[EntryRecord]) -> bool:
+def _by_worker(
+    store: Store,
+    items: Sequence[Item],
+    records: Sequence[EntryRecord],
+    vectors: Sequence[Vector],
+) -> bool:
     """Send entries to a worker; False when they are to be stored here."""
     queue = task_queue.chosen()
     size = sum(len(item.data) for item in items)
@@ -69,10 +77,16 @@ def _by_worker(store: Store, items: Sequence[Item], records: Sequence[EntryRecor
         alias=store.alias,
         items=[[item.digest, b64encode(item.data).decode(), item.ttl] for item in items],
         records=[record.as_json() for record in records],
+        vectors=[vector.as_json() for vector in vectors],
     )
 
 
-def write_now(store: Store, items: Sequence[Item], records: Sequence[EntryRecord] = ()) -> None:
+def write_now(
+    store: Store,
+    items: Sequence[Item],
+    records: Sequence[EntryRecord] = (),
+    vectors: Sequence[Vector] = (),
+) -> None:
     """Store entries in this thread. Never raises for what the store does."""
     if not store.breaker.allows():
         events.count("write_skipped", len(items))
@@ -87,13 +101,25 @@ def write_now(store: Store, items: Sequence[Item], records: Sequence[EntryRecord
     else:
         store.breaker.succeeded()
         announce(store, items, records)
+        if vectors and store.semantic is not None:
+            try:
+                store.semantic.add(vectors)
+            except Exception as error:
+                _vectors_failed(store, error)
 
 
-async def awrite(store: Store, items: Sequence[Item], records: Sequence[EntryRecord] = ()) -> None:
+async def awrite(
+    store: Store,
+    items: Sequence[Item],
+    records: Sequence[EntryRecord] = (),
+    vectors: Sequence[Vector] = (),
+) -> None:
     """As `write`, from async code; the thread writer is shared."""
-    if _by_thread() and _worker.put(store, items, records, _nothing):
+    if _by_thread() and _worker.put(store, items, records, _nothing, vectors):
         return
-    if task_queue.chosen() is not None and await run_in_thread(_by_worker, store, items, records):
+    if task_queue.chosen() is not None and await run_in_thread(
+        _by_worker, store, items, records, vectors
+    ):
         return
     if not store.breaker.allows():
         events.count("write_skipped", len(items))
@@ -108,6 +134,19 @@ async def awrite(store: Store, items: Sequence[Item], records: Sequence[EntryRec
     else:
         store.breaker.succeeded()
         announce(store, items, records)
+        if vectors and store.semantic is not None:
+            try:
+                await store.semantic.aadd(vectors)
+            except Exception as error:
+                _vectors_failed(store, error)
+
+
+def _vectors_failed(store: Store, error: Exception) -> None:
+    """The entry serves the identical prompt; similar ones will not find it."""
+    events.count("vector_error")
+    events.logger.warning(
+        "Alias %r could not store a vector: %s: %s", store.alias, type(error).__name__, error
+    )
 
 
 def write_failed(store: Store, error: Exception, number: int) -> None:
@@ -161,12 +200,13 @@ class _Worker:
         items: Sequence[Item],
         records: Sequence[EntryRecord],
         written: Written,
+        vectors: Sequence[Vector],
     ) -> bool:
         """Hand entries to the thread; False if its queue is full."""
         if self._thread is None:
             self._start()
         try:
-            self._queue.put_nowait((store, items, records, written))
+            self._queue.put_nowait((store, items, records, written, vectors))
         except queue.Full:
             events.count("writer_full")
             return False
@@ -182,9 +222,9 @@ class _Worker:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not _STOP:
-            store, items, records, written = job
+            store, items, records, written, vectors = job
             try:
-                write_now(store, items, records)
+                write_now(store, items, records, vectors)
             finally:
                 written()
                 self._queue.task_done()

@@ -35,7 +35,11 @@ class BaseEmbedder:
     Attributes:
         options: the embedder's own OPTIONS; a subclass names those it knows and refuses others.
         store: the semantic store that it embeds for; vectors may be kept among its entries.
+        threshold: from which similarity on two texts of this model are likely to ask the same;
+            what `similarity_threshold` is unless the settings say so.
     """
+
+    threshold: float = 0.9
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         """

@@ -199,7 +199,7 @@ def test_the_new_answer_is_stored_before_it_is_returned_whoever_else_writes(
 
     def put(*job: Any) -> bool:
         handed_over.append("thread")
-        job[-1]()  # whoever waits for the answer to be stored
+        job[3]()  # whoever waits for the answer to be stored
         return True
 
     monkeypatch.setattr(writer._worker, "put", put)

@@ -8,8 +8,9 @@ similarity, and `llmcache.matching` decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from llmcache.backends.base import BaseBackend, run_in_thread
@@ -53,6 +54,15 @@ class Vector:
     prompt: str
     data: bytes
     expires: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The vector as a task takes it."""
+        return {**asdict(self), "data": b64encode(self.data).decode()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Vector:
+        """What `as_json` gave."""
+        return cls(**{**values, "data": b64decode(values["data"])})
 
 
 @dataclass(frozen=True, slots=True)

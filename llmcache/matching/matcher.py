@@ -1,0 +1,321 @@
+"""Finds a stored answer to a question that means the same, and gives new answers their vectors.
+
+A match passes a threshold, every guard, the blocked pairs and, where there is one, the judge.
+Whatever fails on the way makes a miss. The sync and the async methods stand side by side, step by
+step; what decides is in the steps that they share.
+"""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import mul
+from time import time
+from typing import Final
+
+from llmcache import events
+from llmcache.backends.base import Item
+from llmcache.backends.semantic.base import Neighbour, SemanticBackend, Vector
+from llmcache.backends.semantic.guards import Guard, Veto, veto
+from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.envelope import Envelope
+from llmcache.judges.base import BaseJudge
+from llmcache.matching import pairs, rules
+from llmcache.matching.question import Question
+
+Open = Callable[[str, bytes], Envelope | None]
+"""Opens a stored answer, if it may be served to this call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A stored answer to another question that means the same.
+
+    Attributes:
+        digest: of the entry.
+        asked, stored: the two questions.
+        pair: stands for the two; see `llmcache.matching.pairs`.
+        similarity: cosine, 0 to 1.
+    """
+
+    digest: str
+    asked: str
+    stored: str
+    pair: str
+    similarity: float
+    envelope: Envelope = field(repr=False)
+
+
+@dataclass(slots=True)
+class Search:
+    """One call's search by meaning; what it has found out stays here for the store.
+
+    Attributes:
+        embedded: the question's vector, once it has one; `tried` tells that there was an attempt,
+            so that nothing is embedded twice.
+        cost: what embedding cost.
+        reason: why nothing matched.
+        unserved: a match that is only noted, as the settings have it.
+    """
+
+    question: Question
+    matcher: Matcher
+    embedded: Embedded | None = None
+    tried: bool = False
+    cost: float = 0.0
+    reason: str = ""
+    unserved: Match | None = None
+
+
+class Matcher:
+    """What matches in one semantic store.
+
+    Args:
+        signed: whether the store's entries are signed.
+
+    Raises:
+        ImproperlyConfigured: the store's OPTIONS cannot be used.
+    """
+
+    def __init__(self, backend: SemanticBackend, *, signed: bool) -> None:
+        self.backend = backend
+        self.signed = signed
+        self.rules = rules.read(backend)
+
+    @property
+    def embedder(self) -> BaseEmbedder:
+        return self.rules.embedder
+
+    @property
+    def threshold(self) -> float:
+        return self.rules.threshold
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        return self.rules.guards
+
+    @property
+    def judge(self) -> BaseJudge | None:
+        return self.rules.judge
+
+    @property
+    def judge_band(self) -> tuple[float, float] | None:
+        return self.rules.judge_band
+
+    # --- looking up ---
+
+    def find(self, search: Search, opened: Open) -> Match | None:
+        """The best match for a question, if one may be served.
+
+        Raises:
+            Exception: whatever the store raises; embedder and judge cost only a count.
+        """
+        embedded = self.embed(search)
+        if embedded is None:
+            return None
+        question, backend = search.question, self.backend
+        near = backend.nearest(
+            question.partition, embedded.space, embedded.data, self.rules.neighbours
+        )
+        candidates = self.candidates(search, near)
+        if not candidates:
+            return None
+        stored = backend.get_many(_wanted(candidates))
+        for match in self._present(search, candidates, stored, opened):
+            if not self.rules.asks_judge(match.similarity) or self._judged(search, match):
+                return self._decided(search, match)
+        return None
+
+    async def afind(self, search: Search, opened: Open) -> Match | None:
+        """As `find`."""
+        embedded = await self.aembed(search)
+        if embedded is None:
+            return None
+        question, backend = search.question, self.backend
+        near = await backend.anearest(
+            question.partition, embedded.space, embedded.data, self.rules.neighbours
+        )
+        candidates = self.candidates(search, near)
+        if not candidates:
+            return None
+        stored = await backend.aget_many(_wanted(candidates))
+        for match in self._present(search, candidates, stored, opened):
+            if not self.rules.asks_judge(match.similarity) or await self._ajudged(search, match):
+                return self._decided(search, match)
+        return None
+
+    def candidates(self, search: Search, near: Iterable[Neighbour]) -> dict[str, Neighbour]:
+        """Those neighbours that are near enough and that no guard refuses, by their pairs."""
+        question = search.question
+        found = {}
+        search.reason = "nothing similar is stored"
+        for neighbour in near:
+            if neighbour.similarity < self.rules.least:
+                search.reason = f"the nearest is similar by {neighbour.similarity:.3f} only"
+                break
+            refused = self.refused(question.text, neighbour.prompt)
+            if refused is not None:
+                events.count("guard_veto")
+                search.reason = f"guard {refused.guard}: {refused.reason}"
+                continue
+            pair = pairs.pair_of(question.partition, question.text, neighbour.prompt)
+            found[pair] = neighbour
+        return found
+
+    def refused(self, asked: str, stored: str) -> Veto | None:
+        """A guard's veto; a guard that fails vetoes too."""
+        try:
+            return veto(self.rules.guards, asked, stored)
+        except Exception as error:
+            events.warn_once("guard_error", "A guard failed, which counts as a veto: %r", error)
+            return Veto("error", f"{type(error).__name__}: {error}")
+
+    def _present(
+        self,
+        search: Search,
+        candidates: Mapping[str, Neighbour],
+        stored: Mapping[str, bytes],
+        opened: Open,
+    ) -> Iterable[Match]:
+        """The candidates whose answers are there and may be served, the nearest first."""
+        for pair, neighbour in candidates.items():
+            blocked = stored.get(pair)
+            if blocked is not None and pairs.is_block(pair, blocked, signed=self.signed):
+                search.reason = "the pair was rejected"
+                continue
+            data = stored.get(neighbour.digest)
+            envelope = None if data is None else opened(neighbour.digest, data)
+            if envelope is None:
+                search.reason = "the similar entry is gone or may not serve"
+                continue
+            yield Match(
+                digest=neighbour.digest,
+                asked=search.question.text,
+                stored=neighbour.prompt,
+                pair=pair,
+                similarity=neighbour.similarity,
+                envelope=envelope,
+            )
+
+    def _decided(self, search: Search, match: Match) -> Match | None:
+        rules = self.rules
+        if rules.shadow or (rules.audit and random.random() < rules.audit):  # noqa: S311
+            search.unserved = match
+            search.reason = f"a match of {match.similarity:.3f}, not served: " + (
+                "shadow mode" if rules.shadow else "audit"
+            )
+            return None
+        return match
+
+    def _judged(self, search: Search, match: Match) -> bool:
+        assert self.judge is not None
+        try:
+            agreed = self.judge.same(match.asked, match.stored)
+        except Exception as error:
+            return _judge_failed(search, error)
+        return _verdict(search, agreed)
+
+    async def _ajudged(self, search: Search, match: Match) -> bool:
+        assert self.judge is not None
+        try:
+            agreed = await self.judge.asame(match.asked, match.stored)
+        except Exception as error:
+            return _judge_failed(search, error)
+        return _verdict(search, agreed)
+
+    # --- vectors ---
+
+    def embed(self, search: Search) -> Embedded | None:
+        """The question's vector, made at most once for a search; None if it has none."""
+        if search.tried:
+            return search.embedded
+        search.tried = True
+        try:
+            return _embedded(search, self.embedder.embed(search.question.text))
+        except Exception as error:
+            _embedding_failed(search, error)
+            return None
+
+    async def aembed(self, search: Search) -> Embedded | None:
+        """As `embed`."""
+        if search.tried:
+            return search.embedded
+        search.tried = True
+        try:
+            return _embedded(search, await self.embedder.aembed(search.question.text))
+        except Exception as error:
+            _embedding_failed(search, error)
+            return None
+
+    def vectors(self, search: Search, items: Sequence[Item]) -> list[Vector]:
+        """The vectors that go with new entries."""
+        return _vectors(search, items, self.embed(search))
+
+    async def avectors(self, search: Search, items: Sequence[Item]) -> list[Vector]:
+        """As `vectors`."""
+        return _vectors(search, items, await self.aembed(search))
+
+
+def similarity(one: bytes, other: bytes) -> float:
+    """Cosine of two vectors of length 1, with 0.0 for all that point away from each other.
+
+    Args:
+        one, other: float32, as `Embedded.data`.
+    """
+    product: float = sum(map(mul, array("f", one), array("f", other)))
+    return min(1.0, max(0.0, product))
+
+
+_NO_VECTOR: Final = "the question could not be embedded"
+
+
+def _wanted(candidates: Mapping[str, Neighbour]) -> list[str]:
+    return [*(neighbour.digest for neighbour in candidates.values()), *candidates]
+
+
+def _embedded(search: Search, embedded: Embedded | None) -> Embedded | None:
+    if embedded is None:
+        search.reason = "the question is too long to embed"
+        return None
+    search.embedded = embedded
+    search.cost = embedded.cost
+    return embedded
+
+
+def _embedding_failed(search: Search, error: Exception) -> None:
+    events.count("embedding_error")
+    events.logger.warning("%s: %s: %s", _NO_VECTOR, type(error).__name__, error)
+    search.reason = _NO_VECTOR
+
+
+def _judge_failed(search: Search, error: Exception) -> bool:
+    events.count("judge_error")
+    events.logger.warning("The judge failed: %s: %s", type(error).__name__, error)
+    search.reason = "the judge failed"
+    return False
+
+
+def _verdict(search: Search, agreed: bool) -> bool:
+    if not agreed:
+        events.count("judge_veto")
+        search.reason = "the judge did not agree"
+    return agreed
+
+
+def _vectors(search: Search, items: Sequence[Item], embedded: Embedded | None) -> list[Vector]:
+    if embedded is None:
+        return []
+    now = time()
+    return [
+        Vector(
+            digest=item.digest,
+            partition=search.question.partition,
+            space=embedded.space,
+            prompt=search.question.text,
+            data=embedded.data,
+            expires=None if item.ttl is None else now + item.ttl,
+        )
+        for item in items
+    ]

@@ -1,0 +1,49 @@
+"""Pairs of questions that must never match again, kept in the store itself.
+
+A blocked pair is an entry of its own: every process sees it at once, without a database, and a
+lookup that fetches the answer of a match fetches the block with it, in one round trip.
+"""
+
+from __future__ import annotations
+
+import math
+from hashlib import sha256
+from time import time
+from typing import Final
+
+from llmcache.backends.base import Item
+from llmcache.envelope import EnvelopeError, seal, unseal
+
+KIND: Final = "block"
+
+
+def pair_of(partition: str, asked: str, stored: str) -> str:
+    """The digest that stands for two questions of one partition, whichever was stored first."""
+    texts = sorted(
+        sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (asked, stored)
+    )
+    return sha256(b"pair" + partition.encode() + texts[0] + texts[1]).hexdigest()
+
+
+def block(pair: str, *, signed: bool) -> Item:
+    """The entry that blocks a pair, without end."""
+    data = seal(
+        pair,
+        b"{}",
+        created=time(),
+        expires=math.inf,
+        stale_until=math.inf,
+        is_stream=False,
+        header={"kind": KIND},
+        sign=signed,
+        compress_min_bytes=0,
+    )
+    return Item(pair, data, None)
+
+
+def is_block(pair: str, data: bytes, *, signed: bool) -> bool:
+    """Whether stored bytes block a pair; others than ours do not."""
+    try:
+        return unseal(pair, data, signed=signed).header.get("kind") == KIND
+    except EnvelopeError:
+        return False

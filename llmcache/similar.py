@@ -1,0 +1,99 @@
+"""A call's search for a similar question, in a store that is searched by meaning.
+
+The drivers come here after a miss, and once more with the new answer, which gets the vector that
+the search has made. In other stores nothing happens here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from time import time
+from typing import TYPE_CHECKING, Final
+
+from llmcache import conf, engine, events
+from llmcache.backends.base import Item
+from llmcache.engine import Plan
+from llmcache.envelope import Envelope
+from llmcache.outcome import HIT
+
+if TYPE_CHECKING:
+    from llmcache.backends.semantic.base import Vector
+    from llmcache.matching import Match, Search
+
+Found = tuple[Envelope, str]
+_OWN_WAYS: Final = frozenset({"get_cache", "async_get_cache", "add_cache", "async_add_cache"})
+
+
+def match(plan: Plan) -> Found | None:
+    """The answer to a similar question, if there is one that may serve."""
+    search = _search(plan)
+    if search is None or plan.store is None or not plan.store.breaker.allows():
+        return None
+    try:
+        found = search.matcher.find(search, partial(_usable, plan))
+    except Exception as error:
+        engine.read_failed(plan, error)
+        return None
+    return _noted(plan, search, found)
+
+
+async def amatch(plan: Plan) -> Found | None:
+    """As `match`."""
+    search = _search(plan)
+    if search is None or plan.store is None or not plan.store.breaker.allows():
+        return None
+    try:
+        found = await search.matcher.afind(search, partial(_usable, plan))
+    except Exception as error:
+        engine.read_failed(plan, error)
+        return None
+    return _noted(plan, search, found)
+
+
+def vectors(plan: Plan, items: Sequence[Item]) -> Sequence[Vector]:
+    """The vectors to store with a call's new entries."""
+    search = _search(plan)
+    return () if search is None else search.matcher.vectors(search, items)
+
+
+async def avectors(plan: Plan, items: Sequence[Item]) -> Sequence[Vector]:
+    """As `vectors`."""
+    search = _search(plan)
+    return () if search is None else await search.matcher.avectors(search, items)
+
+
+def _search(plan: Plan) -> Search | None:
+    store = plan.store
+    if plan.search is not None or store is None or store.semantic is None:
+        return plan.search
+    if plan.material is None or not plan.call.controls.semantic or store.custom.keys() & _OWN_WAYS:
+        return None
+    if conf.config().require_scope and not plan.material.get("scope"):
+        events.warn_once("no_scope", "A call without a scope matches nothing by similarity")
+        plan.reason = plan.reason or "REQUIRE_SCOPE: without a scope nothing similar may serve"
+        return None
+    from llmcache import matching  # its word lists take a while to load; most sites need none
+
+    plan.search = matching.search(store, plan.material)
+    return plan.search
+
+
+def _usable(plan: Plan, digest: str, data: bytes) -> Envelope | None:
+    """A similar question's entry, if it may answer this call: never one that is past its ttl."""
+    envelope = engine.unwrap(plan, digest, data)
+    now = time()
+    if envelope is None or now >= envelope.expires:
+        return None
+    s_maxage = plan.call.controls.s_maxage
+    return envelope if s_maxage is None or now - envelope.created < s_maxage else None
+
+
+def _noted(plan: Plan, search: Search, found: Match | None) -> Found | None:
+    if found is None:
+        plan.reason = plan.reason or search.reason
+        return None
+    plan.match = found
+    if plan.store is not None and plan.store.semantic is not None:
+        plan.layer = plan.store.semantic.alias
+    return found.envelope, HIT
