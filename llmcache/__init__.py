@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llmcache.events import CustomLogger
     from llmcache.exceptions import InvalidRequest, LLMCacheError, NotCached, UpstreamError
     from llmcache.maintenance import aevict, evict
+    from llmcache.rejecting import areject, reject
     from llmcache.response import Response
     from llmcache.streaming import AsyncStream, Stream
 
@@ -50,6 +51,7 @@ __all__ = [
     "acompletion",
     "aembedding",
     "aevict",
+    "areject",
     "aresponses",
     "atext_completion",
     "atranscription",
@@ -60,6 +62,7 @@ __all__ = [
     "enable_cache",
     "evict",
     "explain_key",
+    "reject",
     "responses",
     "text_completion",
     "transcription",
@@ -77,7 +80,9 @@ _HOMES = {
     "Stream": "streaming",
     "UpstreamError": "exceptions",
     "aevict": "maintenance",
+    "areject": "rejecting",
     "evict": "maintenance",
+    "reject": "rejecting",
 }
 
 

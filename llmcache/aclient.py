@@ -81,6 +81,7 @@ async def _answer(
     now = time()
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
+    similar.note(plan, envelope, now)
     if events.listening():
         await events.afinished(
             call, info, lambda: Response(engine.body_of(call.kind, envelope), info)
@@ -265,7 +266,9 @@ async def _record(
     answers.finish_stream(plan, info, envelope)
     if item is not None:
         await _write(plan, [item], envelope)
-    recorder.call(plan, info, time())
+    now = time()
+    recorder.call(plan, info, now)
+    similar.note(plan, envelope, now)
     if events.listening():
         kind = plan.call.kind
         await events.afinished(

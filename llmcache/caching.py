@@ -26,10 +26,12 @@ from llmcache.upstreams import upstreams
 
 DEFAULT_TTL: Final = 86400.0
 DEFAULT_DISK_DIRECTORY: Final = ".llmcache"
+DEFAULT_EMBEDDING_MODEL: Final = "text-embedding-ada-002"
 
 _PATHS: Final = {
     "local": "llmcache.backends.memory.MemoryBackend",
     "redis": "llmcache.backends.redis.RedisBackend",
+    "redis-semantic": "llmcache.backends.semantic.redis.RedisSemanticBackend",
     "s3": "llmcache.backends.s3.S3Backend",
     "disk": "llmcache.backends.disk.DiskBackend",
 }
@@ -42,10 +44,10 @@ class Cache(Store):
     """A store for calls to language models.
 
     Args:
-        type: "local" (this process's memory), "redis", "s3" or "disk".
+        type: "local" (this process's memory), "redis", "redis-semantic", "s3" or "disk".
         supported_call_types: names such as "completion" and "aembedding"; others bypass the cache.
         ttl: default seconds to keep entries; before it come `default_in_memory_ttl` (for "local")
-            and `default_in_redis_ttl` (for "redis"); a day if none is given.
+            and `default_in_redis_ttl` (for both kinds of "redis"); a day if none is given.
         mode: "default_on", or "default_off" to cache only calls with `cache={"use-cache": True}`.
         host, port, password: of Redis; or of the environment's REDIS_HOST, REDIS_PORT and
             REDIS_PASSWORD, or REDIS_URL.
@@ -54,7 +56,13 @@ class Cache(Store):
             second, and at exit.
         s3_bucket_name, s3_path and so on: as boto3's; credentials also by boto3's usual ways.
         disk_cache_dir: directory of the entries; `.llmcache` in the current one if not given.
-        options: for Redis, further options of the backend, such as `db`, `username` and `ssl`.
+        similarity_threshold: for "redis-semantic", from which similarity on, 0 to 1, the answer to
+            another prompt may serve.
+        redis_semantic_cache_embedding_model: the model, of a provider of LLMCACHE_PROVIDERS, that
+            embeds the prompts.
+        redis_semantic_cache_use_async: needs no saying: sync and async calls share one cache.
+        options: for Redis, further options of the backend, such as `db`, `username` and `ssl`; for
+            "redis-semantic" those of matching too, such as `guards` and `judge`.
 
     `get_cache_key`, `get_cache`, `add_cache` and the two `async_` ones may be replaced by functions
     of your own: assign them. A first parameter named `self` gets the cache.
@@ -88,6 +96,9 @@ class Cache(Store):
         s3_aws_session_token: str | None = None,
         s3_config: Any = None,
         disk_cache_dir: str | os.PathLike[str] | None = None,
+        similarity_threshold: float | None = None,
+        redis_semantic_cache_use_async: bool = False,
+        redis_semantic_cache_embedding_model: str = DEFAULT_EMBEDDING_MODEL,
         mode: str = "default_on",
         **options: Any,
     ) -> None:
@@ -96,11 +107,13 @@ class Cache(Store):
             raise InvalidRequest.unknown("cache type", type, _PATHS)
         if mode not in ("default_on", "default_off"):
             raise InvalidRequest.unknown("mode", mode, ("default_on", "default_off"))
-        if options and type != "redis":
+        if options and type not in ("redis", "redis-semantic"):
             known = inspect.signature(Cache).parameters.keys() - {"options"}
             raise InvalidRequest.unknown("parameter of Cache", next(iter(options)), known)
         location, chosen = _describe(type, arguments, options)
-        specific = {"local": default_in_memory_ttl, "redis": default_in_redis_ttl}.get(type)
+        specific = default_in_memory_ttl if type == "local" else None
+        if type in ("redis", "redis-semantic"):
+            specific = default_in_redis_ttl
         chosen_ttl = next((t for t in (specific, ttl) if t is not None), DEFAULT_TTL)
         backend = backends.build(
             conf.BackendSettings(
@@ -191,12 +204,13 @@ def _describe(
     type: str, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """LOCATION and OPTIONS of the backend that the arguments describe."""
-    if type == "redis":
+    if type in ("redis", "redis-semantic"):
         environment = os.environ.get
         names = ("host", "port", "password")
         found = {name: given[name] or environment(f"REDIS_{name.upper()}") for name in names}
         url = "" if given["host"] else environment("REDIS_URL", "")
-        return url, {**({} if url else found), **extra}
+        matching = _matching(given) if type == "redis-semantic" else {}
+        return url, {**({} if url else found), **matching, **extra}
     if type == "s3":
         if not given["s3_bucket_name"]:
             raise InvalidRequest('Cache(type="s3") needs s3_bucket_name.')
@@ -211,6 +225,14 @@ def _describe(
     if type == "disk":
         return os.fspath(given["disk_cache_dir"] or Path(DEFAULT_DISK_DIRECTORY).absolute()), {}
     return "", {}
+
+
+def _matching(given: Mapping[str, Any]) -> dict[str, Any]:
+    model = given["redis_semantic_cache_embedding_model"]
+    return {
+        "embedder": {"BACKEND": "provider", "OPTIONS": {"model": model}},
+        "similarity_threshold": given["similarity_threshold"],
+    }
 
 
 _caches: dict[str, Cache] = {}

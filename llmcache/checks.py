@@ -5,6 +5,7 @@
     llmcache.E003   LLMCACHE_PROVIDERS cannot be used
     llmcache.E004   a function that LLMCACHE_CONFIG names cannot be imported
     llmcache.E005, W107, W108   of task queues, in `llmcache.queue_checks`
+    llmcache.E007, W110   of matching by meaning, in `llmcache.semantic_checks`
     llmcache.W109   nothing is recorded without time zones
     llmcache.E006   LLMCACHE_CONFIG["TAG_MODELS"] cannot be used
     llmcache.E1xx, W1xx   of single backends, in `llmcache.backends`
@@ -25,7 +26,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from llmcache import backends, conf, queue_checks, upstreams
+from llmcache import backends, conf, queue_checks, semantic_checks, upstreams
 from llmcache.exceptions import InvalidRequest
 
 _DOCS = "See the settings reference in the documentation of django-llmcache."
@@ -46,6 +47,7 @@ def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMe
             aliases += _built(partial(backends.stores.__getitem__, alias), "llmcache.E002")
     if not any(message.is_serious() for message in (*messages, *aliases)):
         messages += queue_checks.check_reach()
+        messages += semantic_checks.check_matching()
     providers = _read(conf.providers, "llmcache.E003")
     if not providers:
         for name in conf.providers():

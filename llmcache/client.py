@@ -88,6 +88,7 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     now = time()
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
+    similar.note(plan, envelope, now)
     if events.listening():
         events.finished(call, info, lambda: Response(engine.body_of(call.kind, envelope), info))
     if call.stream:
@@ -272,7 +273,9 @@ def _record(
     answers.finish_stream(plan, info, envelope)
     if item is not None:
         _write(plan, [item], envelope)
-    recorder.call(plan, info, time())
+    now = time()
+    recorder.call(plan, info, now)
+    similar.note(plan, envelope, now)
     if events.listening():
         kind = plan.call.kind
         events.finished(plan.call, info, lambda: Response(engine.body_of(kind, envelope), info))

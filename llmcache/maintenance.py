@@ -23,9 +23,10 @@ from llmcache.backends.base import BaseBackend
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
 from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
 from llmcache.invalidation import What
+from llmcache.matching import pairs
 from llmcache.models import NAME_LENGTH, Entry, Eviction
 from llmcache.querysets import EntryQuerySet
-from llmcache.store import backend_of
+from llmcache.store import backend_of, semantic_part
 from llmcache.text import clean
 
 BATCH: Final = 1000
@@ -146,7 +147,10 @@ def clear(
     except Exception as error:
         return Evicted(failed=1, problems={alias: f"{type(error).__name__}: {error}"})
     invalidation.apply(eviction)
-    return _evict_thoroughly(eviction, _index().filter(alias=alias), progress)
+    done = _evict_thoroughly(eviction, _index().filter(alias=alias), progress)
+    if semantic_part(backend) is not None:
+        pairs.restore(backend, signed=not backend.process_local)
+    return done
 
 
 def _evict_thoroughly(

@@ -1,4 +1,5 @@
-"""What the database keeps: an index of entries, a log of calls, hourly figures, evictions.
+"""What the database keeps: an index of entries, a log of calls, hourly figures, evictions and
+what semantic stores took for one question.
 
 Answers themselves are only in the stores. Every text comes in through `llmcache.text.clean`.
 """
@@ -16,6 +17,7 @@ from llmcache.querysets import (
     EntryQuerySet,
     EvictionQuerySet,
     HourlyStatQuerySet,
+    MatchedPairQuerySet,
 )
 
 ALIAS_LENGTH = 64
@@ -254,6 +256,58 @@ class Eviction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_what_display()} {self.value}".strip()
+
+
+class MatchedPair(models.Model):
+    """Two prompts that a semantic store has taken for one question, and whether it was right.
+
+    One row a pair, however often it matched. The rows whose `same` is known are a set to measure a
+    threshold with.
+    """
+
+    class How(models.TextChoices):
+        """What came of the match."""
+
+        SERVED = "served", _("served")
+        AUDIT = "audit", _("audited")
+        SHADOW = "shadow", _("shadow")
+
+    created = models.DateTimeField(_("first seen"), default=timezone.now)
+    seen = models.DateTimeField(_("last seen"), default=timezone.now)
+    alias = models.CharField(_("alias"), max_length=ALIAS_LENGTH)
+    pair = models.CharField(_("pair"), max_length=64)
+    digest = models.CharField(_("digest"), max_length=64, help_text=_("Of the stored answer."))
+    model = models.CharField(_("model"), max_length=NAME_LENGTH, blank=True)
+    asked = models.TextField(_("asked"), blank=True, help_text=_("As STORE_PROMPTS allows."))
+    stored = models.TextField(_("stored"), blank=True, help_text=_("As STORE_PROMPTS allows."))
+    whole = models.BooleanField(
+        _("whole"), default=False, help_text=_("Whether both prompts are kept as they were.")
+    )
+    similarity = models.FloatField(_("similarity"))
+    how = models.CharField(_("how"), max_length=16, choices=How.choices)
+    times = models.PositiveBigIntegerField(_("times"), default=1)
+    same = models.BooleanField(
+        _("same question"),
+        null=True,
+        blank=True,
+        help_text=_("Whether one answer serves both; empty if nobody has said so yet."),
+    )
+    decided_by = models.CharField(
+        _("decided by"), max_length=NAME_LENGTH, blank=True, help_text=_("A user, or the audit.")
+    )
+
+    objects = MatchedPairQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("similar pair")
+        verbose_name_plural = _("similar pairs")
+        constraints = (
+            models.UniqueConstraint(fields=("alias", "pair"), name="llmcache_pair_unique"),
+        )
+        indexes = (models.Index(fields=("-seen",), name="llmcache_pair_seen"),)
+
+    def __str__(self) -> str:
+        return f"{self.alias} {self.similarity:.3f}"
 
 
 class RecordBatch(models.Model):

@@ -51,6 +51,21 @@ def described(material: bytes) -> tuple[str, str]:
     return preview, shown
 
 
+def kept(text: str) -> tuple[str, bool]:
+    """What of one prompt's text may be kept, and whether that is all of it."""
+    config = conf.config()
+    if config.store_prompts == "none":
+        return "", False
+    try:
+        redacted = _redactor(config.redact)(text)
+    except Exception:
+        events.warn_once("redact_error", "REDACT failed; nothing of the prompt is kept")
+        return "", False
+    length = _LONGEST_MATERIAL if config.store_prompts == "full" else _LONGEST_PREVIEW
+    cleaned = clean(redacted, length)
+    return cleaned, cleaned == text
+
+
 def _written(material: object) -> str:
     return clean(orjson.dumps(material).decode())
 

@@ -15,7 +15,7 @@ from django.utils.timezone import now
 from llmcache import transactions
 
 if TYPE_CHECKING:  # for the names in quotes below
-    from llmcache.models import Call, Entry, Eviction, HourlyStat  # noqa: F401
+    from llmcache.models import Call, Entry, Eviction, HourlyStat, MatchedPair  # noqa: F401
 
 _AT_A_TIME: Final = 500
 
@@ -124,3 +124,23 @@ class EvictionQuerySet(QuerySet["Eviction"]):
     def since(self, moment: datetime) -> Self:
         """Evictions from this moment on."""
         return self.filter(created__gte=moment)
+
+
+class MatchedPairQuerySet(QuerySet["MatchedPair"]):
+    """Rows of what semantic stores took for one question."""
+
+    def decided(self) -> Self:
+        """Pairs of which it is known whether they are one question."""
+        return self.exclude(same=None)
+
+    def rejected(self) -> Self:
+        """Pairs that must not match again."""
+        return self.filter(same=False)
+
+    def sampled(self) -> Self:
+        """Pairs that were compared with a new answer: what they say holds for all matches."""
+        return self.exclude(how="served")
+
+    def measurable(self) -> Self:
+        """Decided pairs of which both prompts are kept as they were."""
+        return self.decided().filter(whole=True)

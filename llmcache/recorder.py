@@ -174,7 +174,7 @@ class Recorder:
     # --- the thread ---
 
     def _start(self) -> None:
-        if _in_test_run():
+        if in_test_run():
             return
         with self._starting:
             if self._thread is None:
@@ -271,7 +271,7 @@ def _has_database() -> bool:
     return engine not in ("", "django.db.backends.dummy")
 
 
-def _in_test_run() -> bool:
+def in_test_run() -> bool:
     """Whether tests run: a thread would write past their transactions."""
     test_utils = sys.modules.get("django.test.utils")
     return test_utils is not None and hasattr(test_utils._TestState, "saved_data")

@@ -17,6 +17,7 @@ from llmcache.backends.base import BaseBackend
 from llmcache.backends.layered import LayeredBackend
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import InvalidRequest
+from llmcache.matching import pairs
 from llmcache.models import Entry
 from llmcache.records import EntryRecord
 
@@ -89,6 +90,8 @@ def reindex(alias: str, *, dry_run: bool = False) -> Iterator[Step]:
         for digest, data in backend.get_many(batch).items():
             try:
                 envelope = unseal(digest, data)
+                if envelope.header.get("kind") == pairs.KIND:
+                    continue  # it blocks a rejected pair and answers nothing
                 record = _record(alias, digest, envelope, len(data), known.get(digest))
             except (EnvelopeError, ValueError):
                 unreadable += 1

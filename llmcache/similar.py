@@ -63,6 +63,41 @@ async def avectors(plan: Plan, items: Sequence[Item]) -> Sequence[Vector]:
     return () if search is None else await search.matcher.avectors(search, items)
 
 
+def note(plan: Plan, envelope: Envelope, now: float) -> None:
+    """Note a match for staff: one that has served, or one that was only looked at while the model
+    was called all the same.
+
+    Args:
+        envelope: the answer that the caller gets.
+        now: unix seconds.
+    """
+    search, call = plan.search, plan.call
+    if search is None or plan.store is None:
+        return
+    seen = plan.match or search.unserved
+    if seen is None:
+        return
+    from llmcache.matching import observing
+
+    pair = None
+    how = "served"
+    if plan.match is None:
+        pair = engine.body_of(call.kind, seen.envelope), engine.body_of(call.kind, envelope)
+        how = "shadow" if search.matcher.rules.shadow else "audit"
+    observing.observer.put(
+        observing.Observation(
+            at=now,
+            how=how,
+            alias=plan.store.alias,
+            kind=call.kind,
+            model=call.model,
+            match=seen,
+            matcher=search.matcher,
+            answers=pair,
+        )
+    )
+
+
 def _search(plan: Plan) -> Search | None:
     store = plan.store
     if plan.search is not None or store is None or store.semantic is None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from llmcache.backends.semantic.base import SemanticBackend
 from llmcache.matching import question
 from llmcache.matching.matcher import Match, Matcher, Search, similarity
 from llmcache.store import Store

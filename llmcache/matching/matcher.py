@@ -46,6 +46,7 @@ class Match:
     pair: str
     similarity: float
     envelope: Envelope = field(repr=False)
+    matcher: Matcher = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -197,6 +198,7 @@ class Matcher:
                 pair=pair,
                 similarity=neighbour.similarity,
                 envelope=envelope,
+                matcher=self,
             )
 
     def _decided(self, search: Search, match: Match) -> Match | None:

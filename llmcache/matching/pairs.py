@@ -11,7 +11,7 @@ from hashlib import sha256
 from time import time
 from typing import Final
 
-from llmcache.backends.base import Item
+from llmcache.backends.base import BaseBackend, Item
 from llmcache.envelope import EnvelopeError, seal, unseal
 
 KIND: Final = "block"
@@ -47,3 +47,18 @@ def is_block(pair: str, data: bytes, *, signed: bool) -> bool:
         return unseal(pair, data, signed=signed).header.get("kind") == KIND
     except EnvelopeError:
         return False
+
+
+def restore(backend: BaseBackend, *, signed: bool) -> int:
+    """Block once more what was rejected, in a store that has been cleared; how many pairs.
+
+    Raises:
+        DatabaseError: the rejected pairs cannot be read.
+    """
+    from llmcache.models import MatchedPair
+
+    rejected = MatchedPair.objects.rejected().filter(alias=backend.alias)
+    items = [block(pair, signed=signed) for pair in rejected.values_list("pair", flat=True)]
+    if items:
+        backend.set_many(items)
+    return len(items)

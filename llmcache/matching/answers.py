@@ -1,0 +1,53 @@
+"""Whether two answers say the same: how an audit tells, without anybody, if a match was right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from llmcache.backends.semantic import guards
+from llmcache.backends.semantic.guards.measures import NumberGuard
+from llmcache.embedders.base import BaseEmbedder
+from llmcache.matching.matcher import similarity
+
+_GUARDS = (NumberGuard(),)
+
+
+def text_of(kind: str, body: bytes) -> str | None:
+    """What an answer says; None for one that is no text alone (tool calls, say).
+
+    Args:
+        body: the whole answer, as one JSON object.
+    """
+    try:
+        answer: Any = orjson.loads(body)
+        if kind == "completion":
+            message = answer["choices"][0]["message"]
+            text = None if message.get("tool_calls") else message.get("content")
+        elif kind == "text_completion":
+            text = answer["choices"][0]["text"]
+        else:
+            parts = [part for item in answer["output"] for part in item.get("content") or ()]
+            text = "".join(part["text"] for part in parts if part.get("type") == "output_text")
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def agree(kind: str, one: bytes, other: bytes, embedder: BaseEmbedder) -> bool | None:
+    """Whether two answers say the same, as far as a machine can tell: the same words, or near in
+    meaning with the same numbers. None where it cannot: an answer that is no text, or too long to
+    embed.
+    """
+    first, second = text_of(kind, one), text_of(kind, other)
+    if first is None or second is None:
+        return None
+    if first.split() == second.split():
+        return True
+    vectors = embedder.embed(first), embedder.embed(second)
+    if vectors[0] is None or vectors[1] is None or vectors[0].space != vectors[1].space:
+        return None
+    if guards.veto(_GUARDS, first, second) is not None:
+        return False
+    return similarity(vectors[0].data, vectors[1].data) >= embedder.threshold

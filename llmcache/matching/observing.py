@@ -1,0 +1,171 @@
+"""What matched, noted off the caller's way: one row a pair, with what an audit found.
+
+A bounded buffer and one thread a process write the rows; what does not fit is counted and lost. In
+a test run no thread starts: `flush` writes in the test's own transaction.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from django.db import DatabaseError, IntegrityError, connections, router, transaction
+from django.db.models import F
+
+from llmcache import events, prompts
+from llmcache.matching.answers import agree
+from llmcache.matching.matcher import Match, Matcher
+from llmcache.models import ALIAS_LENGTH, NAME_LENGTH, MatchedPair
+from llmcache.recorder import in_test_run, recorder
+from llmcache.text import clean
+
+AUDITOR: Final = "audit"
+_MOST: Final = 1000
+_STOP: Final = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One match.
+
+    Attributes:
+        at: unix seconds.
+        how: a value of `MatchedPair.How`.
+        kind, model: of the call.
+        answers: the stored answer and the new one, as whole JSON bodies, where the model was called
+            all the same; else None.
+    """
+
+    at: float
+    how: str
+    alias: str
+    kind: str
+    model: str
+    match: Match
+    matcher: Matcher
+    answers: tuple[bytes, bytes] | None = None
+
+
+def write(seen: Observation) -> MatchedPair:
+    """Write one observation; of two answers, say whether they agree.
+
+    Raises:
+        DatabaseError: it could not be written.
+    """
+    match, same = seen.match, None
+    if seen.answers is not None:
+        try:
+            same = agree(seen.kind, *seen.answers, seen.matcher.embedder)
+        except Exception as error:
+            events.warn_once("audit_error", "Two answers could not be compared: %r", error)
+    asked, all_asked = prompts.kept(match.asked)
+    stored, all_stored = prompts.kept(match.stored)
+    using = router.db_for_write(MatchedPair)
+    rows = MatchedPair.objects.using(using)
+    at = datetime.fromtimestamp(seen.at, UTC)
+    key = {"alias": clean(seen.alias, ALIAS_LENGTH), "pair": match.pair}
+    new = {
+        "created": at,
+        "seen": at,
+        "digest": match.digest,
+        "model": clean(seen.model, NAME_LENGTH),
+        "asked": asked,
+        "stored": stored,
+        "whole": all_asked and all_stored,
+        "similarity": match.similarity,
+        "how": seen.how,
+        "same": same,
+        "decided_by": "" if same is None else AUDITOR,
+    }
+    try:
+        with transaction.atomic(using=using):
+            row, is_new = rows.get_or_create(**key, defaults=new)
+    except IntegrityError:
+        row, is_new = rows.get(**key), False
+    if not is_new:
+        rows.filter(pk=row.pk).update(seen=at, times=F("times") + 1, digest=match.digest)
+        if same is not None:  # what staff have said stays
+            undecided = rows.filter(pk=row.pk, decided_by__in=("", AUDITOR))
+            undecided.update(same=same, decided_by=AUDITOR, how=seen.how)
+        row.refresh_from_db()
+    return row
+
+
+class Observer:
+    """The buffer and its thread, started on first use, and afresh in a forked child."""
+
+    def __init__(self) -> None:
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._queue: queue.Queue[Observation | None] = queue.Queue(_MOST)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def put(self, seen: Observation) -> None:
+        """Note a match. Never waits and never raises."""
+        if not recorder.is_on:
+            return
+        try:
+            self._queue.put_nowait(seen)
+        except queue.Full:
+            events.count("match_lost")
+            return
+        if self._thread is None and not in_test_run():
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._run, name="llmcache-matches", daemon=True
+                    )
+                    self._thread.start()
+
+    def flush(self) -> None:
+        """Write what was noted before; in a process with a thread, wait until it has."""
+        if self._thread is not None:
+            self._queue.join()
+            return
+        while True:
+            try:
+                seen = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if seen is not _STOP:
+                _write_guarded(seen)
+            self._queue.task_done()
+
+    def _run(self) -> None:
+        while (seen := self._queue.get()) is not _STOP:
+            try:
+                _write_guarded(seen)
+                if self._queue.empty():
+                    connections.close_all()
+            finally:
+                self._queue.task_done()
+        self._queue.task_done()
+
+    def stop(self) -> None:
+        """Write what is left and end the thread; called when the interpreter exits."""
+        if self._thread is not None:
+            self._queue.put(_STOP)
+            self._thread.join(timeout=10)
+
+
+def _write_guarded(seen: Observation) -> None:
+    try:
+        write(seen)
+    except DatabaseError as error:
+        events.count("match_lost")
+        events.warn_once("match_error", "Matches cannot be written: %s", error)
+    except Exception as error:
+        events.warn_once("match_error", "A match could not be noted: %r", error)
+
+
+observer: Final = Observer()
+flush: Final = observer.flush
+atexit.register(observer.stop)
+os.register_at_fork(after_in_child=observer._start_afresh)
