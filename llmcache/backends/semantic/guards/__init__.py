@@ -2,11 +2,11 @@
 
     "OPTIONS": {"guards": ["numbers", "dates", "my_site.guards.ProductGuard"]}
 
-    "OPTIONS": {"guards": {"contrast": {"most": 2}, "entities": {"strict": True}}}
+    "OPTIONS": {"guards": {"contrast": {"most": 2}, "entities": {}, "dates": False}}
 
 A list chooses guards, a dict gives options to those of the default set and adds others; False
-switches one off. English is what they know best; in other languages they know numbers, names and
-frames of equal words.
+switches one off. `entities` is not in the default set. English is what they know best; in other
+languages they know numbers, names and frames of equal words.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
+from llmcache.backends.semantic.guards.aim import AimGuard
 from llmcache.backends.semantic.guards.base import Guard, Veto
-from llmcache.backends.semantic.guards.measures import DateGuard, LanguageGuard, NumberGuard
+from llmcache.backends.semantic.guards.measures import (
+    DateGuard,
+    LanguageGuard,
+    LengthGuard,
+    NumberGuard,
+)
 from llmcache.backends.semantic.guards.polarity import AntonymGuard, NegationGuard
 from llmcache.backends.semantic.guards.reading import read
 from llmcache.backends.semantic.guards.wording import ContrastGuard, EntityGuard, RoleGuard
@@ -29,30 +35,35 @@ __all__ = ["Guard", "Veto", "build", "verdicts", "veto"]
 _KNOWN: Final[dict[str, type[Guard]]] = {
     guard.name: guard
     for guard in (
+        LengthGuard,
         NumberGuard,
         DateGuard,
         NegationGuard,
         LanguageGuard,
         EntityGuard,
         AntonymGuard,
+        AimGuard,
         ContrastGuard,
         RoleGuard,
     )
 }
+# What it adds to the contrast guard is less than the right answers it costs.
+_OPT_IN: Final = frozenset({EntityGuard.name})
+_DEFAULT: Final = tuple(name for name in _KNOWN if name not in _OPT_IN)
 
 
 def build(
     setting: str, chosen: Sequence[str] | Mapping[str, Any] | None = None
 ) -> tuple[Guard, ...]:
-    """The guards that an option asks for; all of ours if it says nothing.
+    """The guards that an option asks for; the default set if it says nothing.
 
     Raises:
         ImproperlyConfigured: an unknown guard, or options that it does not take.
     """
     if isinstance(chosen, Mapping):
-        wanted = {**{name: {} for name in _KNOWN}, **chosen}
+        wanted = {**{name: {} for name in _DEFAULT}, **chosen}
     elif chosen is None or isinstance(chosen, (list, tuple)):
-        wanted = {name: {} for name in (_KNOWN if chosen is None else chosen)}
+        wanted = {name: {} for name in (_DEFAULT if chosen is None else chosen)}
     else:
         raise ImproperlyConfigured(f"{setting} must be a list or a dict of guards.")
     return tuple(

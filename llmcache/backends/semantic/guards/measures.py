@@ -1,15 +1,16 @@
-"""Guards against other numbers, other days and other languages."""
+"""Guards against other numbers, other days, other languages and what is too long to compare."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 from typing import Final
 
 from llmcache.backends.semantic.guards.base import Guard
 from llmcache.backends.semantic.guards.lexicon.languages import FUNCTION_WORDS_OF
 from llmcache.backends.semantic.guards.quantities import unmatched
-from llmcache.backends.semantic.guards.reading import Reading
+from llmcache.backends.semantic.guards.reading import LONGEST, Reading
 
 
 class NumberGuard(Guard):
@@ -34,6 +35,17 @@ class DateGuard(Guard):
         return f"{min(different)} is in one of them only" if different else ""
 
 
+class LengthGuard(Guard):
+    """Guards read the last 20,000 characters; what stands before them is not the same."""
+
+    name = "length"
+
+    def objection(self, asked: Reading, stored: Reading) -> str:
+        if asked.text[:-LONGEST] == stored.text[:-LONGEST]:
+            return ""
+        return f"they differ before the last {LONGEST} characters"
+
+
 class LanguageGuard(Guard):
     """The prompts are in different scripts or, as far as their small words tell, languages: who
     asks in German wants a German answer.
@@ -56,21 +68,28 @@ _SAMPLE: Final = 200
 
 def _script(text: str) -> str:
     """The script of most letters, by its Unicode name; "" where there are none."""
-    counts = Counter(
-        unicodedata.name(letter, "").partition(" ")[0]
-        for letter in text[:_SAMPLE]
-        if letter.isalpha()
-    )
+    sample = text[:_SAMPLE]
+    if sample.isascii():
+        return "LATIN" if any(map(str.isalpha, sample)) else ""
+    counts = Counter(map(_script_of, filter(str.isalpha, sample)))
     return counts.most_common(1)[0][0] if counts else ""
+
+
+@lru_cache(maxsize=4096)
+def _script_of(letter: str) -> str:
+    return unicodedata.name(letter, "").partition(" ")[0]
 
 
 def _language(words: tuple[str, ...]) -> str:
     """The language whose small words a text has most of; "" if two of them or none stand out."""
-    counts = {
-        language: sum(word in small for word in words[:_SAMPLE])
-        for language, small in FUNCTION_WORDS_OF.items()
-    }
-    first, second = sorted(counts.values(), reverse=True)[:2]
-    if first < 2 or first < 2 * second:
-        return ""
-    return max(counts, key=lambda language: counts[language])
+    counts = Counter(
+        language for word in words[:_SAMPLE] for language in _LANGUAGES_OF.get(word, ())
+    )
+    (language, first), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
+    return language if first >= 2 and first >= 2 * second else ""
+
+
+_LANGUAGES_OF: Final[dict[str, list[str]]] = {
+    word: [language for language, small in FUNCTION_WORDS_OF.items() if word in small]
+    for word in frozenset[str]().union(*FUNCTION_WORDS_OF.values())
+}

@@ -7,10 +7,15 @@ from typing import Final
 from llmcache.backends.semantic.guards.base import Guard
 from llmcache.backends.semantic.guards.lexicon.grammar import WEAK_NEGATIVES
 from llmcache.backends.semantic.guards.lexicon.opposites import NEGATIVE_PREFIXES, OPPOSITES
-from llmcache.backends.semantic.guards.reading import Reading, stem
+from llmcache.backends.semantic.guards.reading import Reading
+from llmcache.backends.semantic.guards.stems import stem
 
 _WEAK: Final = frozenset(map(stem, WEAK_NEGATIVES))
-_OPPOSITES: Final = frozenset((stem(one), stem(other)) for one, other in OPPOSITES)
+_NONE: Final[frozenset[str]] = frozenset()
+_OPPOSITES: Final[dict[str, frozenset[str]]] = {
+    stem(word): frozenset(stem(other) for one, other in OPPOSITES if stem(one) == stem(word))
+    for word, _ in OPPOSITES
+}
 _LEAST_BASE: Final = 4
 
 
@@ -42,16 +47,28 @@ class AntonymGuard(Guard):
     name = "antonyms"
 
     def objection(self, asked: Reading, stored: Reading) -> str:
-        for one in asked.stems - stored.stems:
-            for other in stored.stems - asked.stems:
-                if (one, other) in _OPPOSITES or _negates(one, other) or _negates(other, one):
-                    return f"{one} against {other}"
+        mine, theirs = asked.stems - stored.stems, stored.stems - asked.stems
+        for one in sorted(mine):
+            other = _opposite(one, theirs)
+            if other:
+                return f"{one} against {other}"
+        for other in sorted(theirs):
+            one = _negated(other, mine)
+            if one:
+                return f"{one} against {other}"
         return ""
 
 
-def _negates(negative: str, base: str) -> bool:
-    return (
-        len(base) >= _LEAST_BASE
-        and negative.endswith(base)
-        and negative.removesuffix(base) in NEGATIVE_PREFIXES
-    )
+def _opposite(word: str, others: frozenset[str]) -> str:
+    """One of the others that says the opposite of a word; "" if none does."""
+    return min(_OPPOSITES.get(word, _NONE) & others, default="") or _negated(word, others)
+
+
+def _negated(word: str, others: frozenset[str]) -> str:
+    """One of the others that a word says no to by its prefix; "" if it has none or none is."""
+    if word.startswith(NEGATIVE_PREFIXES):
+        for prefix in NEGATIVE_PREFIXES:
+            base = word.removeprefix(prefix)
+            if base != word and len(base) >= _LEAST_BASE and base in others:
+                return base
+    return ""

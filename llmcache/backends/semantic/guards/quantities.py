@@ -11,7 +11,8 @@ class Quantity(NamedTuple):
     """A number and what it counts.
 
     Attributes:
-        dimension: "time", "mass", "pound", "clock" and so on; "" where nothing says so.
+        dimension: "time", "mass", "pound" and so on; "clock" for a time of day, "dial" for one that
+            may be before or after noon; "" where nothing says so.
         value: in the dimension's own unit, so that two weeks and 14 days agree.
         number: as it was written.
     """
@@ -33,8 +34,8 @@ def _units(table: dict[str, str]) -> dict[str, tuple[str, float]]:
 UNITS: Final = _units(
     {
         "time": "ms:0.001 millisecond:0.001 sec:1 second:1 min:60 minute:60 h:3600 hr:3600 "
-        "hour:3600 day:86400 night:86400 week:604800 fortnight:1209600 month:2629800 quarter:7889400"
-        " year:31557600 yr:31557600 decade:315576000 century:3155760000",
+        "hour:3600 day:86400 night:86400 week:604800 fortnight:1209600 month:2629800"
+        " quarter:7889400 year:31557600 yr:31557600 decade:315576000 century:3155760000",
         "length": "mm:0.001 cm:0.01 metre:1 meter:1 km:1000 kilometre:1000 kilometer:1000"
         " inch:0.0254 ft:0.3048 foot:0.3048 feet:0.3048 yd:0.9144 yard:0.9144 mile:1609.344",
         "mass": "mg:0.001 g:1 gram:1 kg:1000 kilo:1000 kilogram:1000 tonne:1000000 oz:28.3495"
@@ -180,11 +181,12 @@ def _spelled(word: str | None, following: list[str]) -> Read:
 
 
 def _clock(hour: float, half: str) -> Quantity:
+    written = hour
     if half == "pm" and hour < 12:
         hour += 12
     elif half == "am":
         hour %= 12
-    return Quantity("clock", hour, hour)
+    return Quantity("clock" if half in ("am", "pm") or hour >= 13 else "dial", hour, written)
 
 
 def _counted(number: float, money: str, glued: str, following: list[str]) -> tuple[Quantity, int]:
@@ -224,5 +226,7 @@ def unmatched(one: Sequence[Quantity], other: Sequence[Quantity]) -> Iterator[Qu
 def _agree(one: Quantity, other: Quantity) -> bool:
     if not one.dimension or not other.dimension:
         return one.number == other.number
+    if {one.dimension, other.dimension} == {"clock", "dial"}:
+        return one.value % 12 == other.value % 12  # 3 o'clock may be 3pm, but 3am is not
     close = abs(one.value - other.value) <= 0.02 * max(one.value, other.value)
     return one.dimension == other.dimension == "time" and close  # a month is not 30 days

@@ -11,21 +11,31 @@ from typing import Final
 from llmcache.backends.semantic.guards import quantities
 from llmcache.backends.semantic.guards.lexicon.grammar import FUNCTION, NEGATORS, PREPOSITIONS
 from llmcache.backends.semantic.guards.quantities import Quantity
+from llmcache.backends.semantic.guards.spelling import mistyped
+from llmcache.backends.semantic.guards.stems import stem
 
+# What one of them must hold for a pattern to be tried, the pattern, and what stands in its place.
 _REPLACED: Final = (
-    (re.compile(r"[‘’]"), "'"),
-    (re.compile(r"\b([ap])\.m\."), r"\1m"),
-    (re.compile(r"\b(e|wi)-(?=mail|fi)"), r"\1"),
-    (re.compile(r"\bcan'?t\b"), "can not"),
-    (re.compile(r"\bwon't\b"), "will not"),
+    (("‘", "’"), re.compile(r"[‘’]"), "'"),
+    ((".m.",), re.compile(r"\b([ap])\.m\."), r"\1m"),
+    (("-mail", "-fi"), re.compile(r"\b(e|wi)-(?=mail|fi)"), r"\1"),
     (
+        ("2fa", "factor", "step"),
+        re.compile(r"\b(?:2fa|(?:2|two)[- ](?:factor|step))\b"),
+        "twofactor",
+    ),
+    (("old",), re.compile(r"(?<=\d)[- ]years?[- ]old\b"), " years"),
+    (("can",), re.compile(r"\bcan'?t\b"), "can not"),
+    (("won't",), re.compile(r"\bwon't\b"), "will not"),
+    (
+        ("nt", "n't"),
         re.compile(
             r"\b(do|does|did|is|are|was|were|has|have|had|would|could|should|must|need)n'?t\b"
         ),
         r"\1 not",
     ),
-    (re.compile(r"\b(what|who|where|how|there|when|that)(?:s|re)\b"), r"\1"),
-    (re.compile(r"'(?:s|re|ve|ll|d|m)\b|(?<=s)'(?=\s|$)"), ""),
+    (("s", "re"), re.compile(r"\b(what|who|where|how|there|when|that)(?:s|re)\b"), r"\1"),
+    (("'",), re.compile(r"'(?:s|re|ve|ll|d|m)\b|(?<=s)'(?=\s|$)"), ""),
 )
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 # March and May are verbs too often.
@@ -58,6 +68,7 @@ _MOMENTS: Final = (
     "midnight",
     "noon",
 )
+_LEAST_SLIP: Final = 6
 _DATES: Final[dict[str, str]] = {
     **{name: name for name in (*_WEEKDAYS, *_MONTHS, *_MOMENTS)},
     **{f"{name}s": name for name in (*_WEEKDAYS, "weekend", "weekday")},
@@ -69,31 +80,12 @@ _DATES: Final[dict[str, str]] = {
     "thurs": "thursday",
     "sept": "september",
 }
-_ENDINGS: Final = (
-    # ending, what stays of it, how many letters must come before it
-    ("ations", "", 4),
-    ("ation", "", 4),
-    ("ments", "", 4),
-    ("ment", "", 4),
-    ("ness", "", 4),
-    ("ities", "", 4),
-    ("ies", "y", 2),
-    ("sses", "ss", 2),
-    ("lessly", "less", 3),
-    ("ing", "", 3),
-    ("ally", "", 4),
-    ("ed", "", 3),
-    ("ches", "ch", 2),
-    ("shes", "sh", 2),
-    ("xes", "x", 2),
-    ("es", "", 3),
-    ("ly", "", 4),
-    ("ss", "ss", 2),
-    ("us", "us", 2),
-    ("is", "is", 2),
-    ("s", "", 3),
+_CALENDAR: Final = tuple(
+    name
+    for name, meant in _DATES.items()
+    if meant in (*_WEEKDAYS, *_MONTHS) and len(name) >= _LEAST_SLIP
 )
-_LONGEST: Final = 20_000
+LONGEST: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +115,12 @@ class Reading:
 @lru_cache(maxsize=1024)
 def read(text: str) -> Reading:
     """Take a prompt apart; of a very long one, its last 20,000 characters."""
-    plain = unicodedata.normalize("NFKC", text[-_LONGEST:]).casefold()
-    for pattern, replacement in _REPLACED:
-        plain = pattern.sub(replacement, plain)
+    plain = unicodedata.normalize("NFKC", text[-LONGEST:]).casefold()
+    for needles, pattern, replacement in _REPLACED:
+        if any(needle in plain for needle in needles):
+            plain = pattern.sub(replacement, plain)
     spelled, counted = quantities.split(quantities.tokens(plain))
-    words = tuple(word for word in spelled if word not in _DATES)
+    words = tuple(word for word in spelled if not is_date(word))
     return Reading(
         text=text,
         words=words,
@@ -135,7 +128,7 @@ def read(text: str) -> Reading:
         content=tuple(stem(word) for word in words if word not in _NO_CONTENT),
         function=tuple(word for word in words if word in _STRUCTURE),
         quantities=tuple(counted),
-        dates=frozenset(_DATES[word] for word in spelled if word in _DATES),
+        dates=frozenset(filter(None, map(_date, spelled))),
         negators=sum(word in NEGATORS for word in words),
     )
 
@@ -146,19 +139,12 @@ _NO_CONTENT: Final = _STRUCTURE | NEGATORS
 
 def is_date(word: str) -> bool:
     """Whether a word in lower case names a day, a month or a season."""
-    return word in _DATES
+    return _date(word) != ""
 
 
 @lru_cache(maxsize=16384)
-def stem(word: str) -> str:
-    """A word without its ending, so that forms of one word agree. Crude on purpose."""
-    if len(word) <= 3:
-        return word
-    for ending, kept, least in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= least:
-            base = word[: len(word) - len(ending)] + kept
-            doubled = len(base) > 3 and base[-1] == base[-2] and base[-1] not in "lsz"
-            if ending in ("ing", "ed", "ally") and doubled:
-                base = base[:-1]
-            return base.rstrip("e") if len(base) > 3 else base
-    return word.rstrip("e")
+def _date(word: str) -> str:
+    """What day, month or season a word names, mistyped or not; "" if none."""
+    if word in _DATES or len(word) < _LEAST_SLIP:
+        return _DATES.get(word, "")
+    return next((_DATES[name] for name in _CALENDAR if mistyped(word, name)), "")

@@ -7,11 +7,13 @@ from typing import Final
 
 from llmcache.backends.semantic.guards.base import Guard
 from llmcache.backends.semantic.guards.lexicon.grammar import FUNCTION, SYMMETRIC
-from llmcache.backends.semantic.guards.reading import Reading, is_date, stem
+from llmcache.backends.semantic.guards.reading import Reading, is_date
+from llmcache.backends.semantic.guards.stems import stem
 from llmcache.backends.semantic.guards.words import agree, leftovers
 
-_WORD: Final = re.compile(r"[^\W\d_]+")
-_NAME: Final = re.compile(r"(?<!^)(?<![.?!:]\s)(?<!\n)\b[^\W\d_a-zß-öø-ÿ][^\W\d_]*")
+_LONG: Final = 5
+_WORD: Final = re.compile(r"[^\W\d_][^\W_]*")
+_NAME: Final = re.compile(r"(?<!^)(?<![.?!:]\s)(?<!\n)\b[^\W\d_a-zß-öø-ÿ][^\W_]*")
 
 
 class ContrastGuard(Guard):
@@ -24,7 +26,8 @@ class ContrastGuard(Guard):
     Options:
         shared: from which share of common content words on two prompts have one frame.
         narrowed: the same, where one prompt has all words of the other and more.
-        most: how many words may differ for this to be a contrast rather than other wording.
+        most: how many words may differ for this to be a contrast rather than other wording; in
+            long prompts a fifth of the words if that is more.
     """
 
     name = "contrast"
@@ -45,7 +48,7 @@ class ContrastGuard(Guard):
             if share < self.narrowed:
                 return ""
             return f"only one of them says {' '.join(mine or theirs)}"
-        if different > self.most or share < self.shared:
+        if different > max(self.most, number // _LONG) or share < self.shared:
             return ""
         return f"{' '.join(mine)} against {' '.join(theirs)}"
 

@@ -8,10 +8,11 @@ from typing import Final
 
 from llmcache.backends.semantic.guards.lexicon.grammar import LIGHT
 from llmcache.backends.semantic.guards.lexicon.synonyms import SAME
-from llmcache.backends.semantic.guards.reading import stem
+from llmcache.backends.semantic.guards.spelling import mistyped, shared_start
+from llmcache.backends.semantic.guards.stems import stem
 
 _ENDINGS: Final = frozenset(
-    [
+    (
         "",
         "s",
         "e",
@@ -44,12 +45,11 @@ _ENDINGS: Final = frozenset(
         "t",
         "cy",
         "en",
-    ]
+    )
 )
 # Employer and employee, trainer and trainee: the ending is what tells them apart.
 _OPPOSED: Final = (frozenset({"er", "e"}), frozenset({"er", "ee"}), frozenset({"or", "e"}))
 _LEAST_STEM: Final = 5
-_LEAST_TYPO: Final = 7
 
 
 def _stemmed(groups: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
@@ -68,12 +68,12 @@ _LIGHT: Final = frozenset(map(stem, LIGHT))
 def agree(one: str, other: str) -> bool:
     """Whether two stems say the same: one word, synonyms, one family, or a slip of the pen."""
     return (
-        one == other or other in _SAME.get(one, ()) or _related(one, other) or _mistyped(one, other)
+        one == other or other in _SAME.get(one, ()) or _related(one, other) or mistyped(one, other)
     )
 
 
 def _related(one: str, other: str) -> bool:
-    shared = _shared(one, other)
+    shared = shared_start(one, other)
     endings = one[shared:], other[shared:]
     return (
         shared >= _LEAST_STEM
@@ -81,29 +81,6 @@ def _related(one: str, other: str) -> bool:
         and endings[1] in _ENDINGS
         and frozenset(endings) not in _OPPOSED
     )
-
-
-def _shared(one: str, other: str) -> int:
-    shared = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        shared += 1
-    return shared
-
-
-def _mistyped(one: str, other: str) -> bool:
-    """One letter more, less or other, or two in the wrong order, in a long word.
-
-    In short words that is too often another word: casual and causal, adopt and adapt.
-    """
-    if max(len(one), len(other)) < _LEAST_TYPO or abs(len(one) - len(other)) > 1:
-        return False
-    start = _shared(one, other)
-    end = min(_shared(one[::-1], other[::-1]), min(len(one), len(other)) - start)
-    left, right = one[start : len(one) - end], other[start : len(other) - end]
-    swapped = len(left) == 2 and left == right[::-1]
-    return start > 0 and (swapped or (len(left) <= 1 and len(right) <= 1))
 
 
 def leftovers(one: Iterable[str], other: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,7 +14,8 @@ def _set(text: str) -> frozenset[str]:
 FUNCTION: Final = _set(
     """
     a an the this that these those there here it its itself
-    i me my mine myself we us our ours you your yours he him his she her hers they them their theirs
+    i me my mine myself we us our ours you your yours he him his she her hers they them their
+    theirs
     one ones someone somebody anyone anybody person people
     am is are was were be been being do does did doing done have has had having
     can could may might must shall should will would ought
@@ -22,9 +23,11 @@ FUNCTION: Final = _set(
     and or but so if then than as because while though although
     of in on at by for with to from into onto about via per out up
     get got getting gets gotten
-    like just really actually basically well also too even please thanks thank cheers hi hello hey
+    like just really actually basically well also too even please thanks thank cheers hi hello
+    hey
     morning evening um uh er erm ok okay now some any
-    tell explain describe show give let know want wants wanted need needs needed
+    tell telling tells told say says saying said explain describe show give let know want wants
+    wanted need needs needed
     possible allowed able way help trying try wondering wonder would could
     use using used usually normally typically generally currently still already yet
     much many lot lots number amount
@@ -60,6 +63,7 @@ LIGHT: Final = _set(
     """
     obtain receive request offer provide support take make calculate compute stay run come
     price cost charge fee country city place location time date day count total
+    legal legally permitted permissible
     single approach list exactly kindly quickly simply available current best good proper right
     correct find see check order hold set end look work call happen bring put
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Final
 
 _OPPOSITES = """
@@ -216,14 +217,55 @@ _OPPOSITES = """
     until:after,from,since
     working:broken,fault,faulty
     zip:unzip
+    benefit,advantage,upside:downside,con,harm,danger,hazard
+    increase,raise,boost,grow,bigger,larger,higher,extend:smaller,lower,fewer,shorter,cut
+    decrease,reduce,cut,lower,shrink,shorten:bigger,larger,higher,longer
+    undergraduate,bachelor:postgraduate,master,phd,doctorate,graduate
+    primary,elementary:secondary
+    morning:afternoon,evening,night
+    breakfast:lunch,dinner,supper
+    lunch:dinner,supper
+    starter:dessert,main
+    next:previous,last
+    newest,latest:oldest,earliest
+    tallest,largest,biggest:shortest,smallest
+    most:fewest
+    warmest,hottest:coldest,coolest
+    fastest,quickest:slowest
+    single:return,joint
+    double:single
+    beginner:advanced,expert
+    beneficial:harmful
+    frozen:fresh
+    raw:cooked
+    creditor:debtor
+    plaintiff:defendant
+    predator:prey
+    inhale:exhale
+    maternal:paternal
+    maternity:paternity
+    mum,mom,mother:dad,father
+    brother:sister
+    son:daughter
+    uncle:aunt
+    prefix:suffix
+    row:column
+    client:server
+    frontend:backend
+    numerator:denominator
+    ancestor:descendant
+    expand:collapse
+    leasehold:freehold
+    petrol:diesel
+    vertebrate:invertebrate
 """
 
 
 def _opposites(text: str) -> frozenset[tuple[str, str]]:
     found = set()
     for line in text.split():
-        word, _, others = line.partition(":")
-        for other in others.split(","):
+        words, _, others = line.partition(":")
+        for word, other in product(words.split(","), others.split(",")):
             found |= {(word, other), (other, word)}
     return frozenset(found)
 

@@ -122,6 +122,139 @@ _SAME = """
     pc computer
     ad advert advertisement
     app application
+    dose dosage
+    vaccine jab vaccination immunisation immunization inoculation shot
+    transfer move
+    atm cashpoint
+    tablet pill
+    forget forgot forgotten
+    renew renewal
+    surgery operation
+    physio physiotherapy
+    exercise workout
+    discount reduction
+    voucher coupon
+    invoice bill
+    bought buy
+    paid pay payment
+    sent send
+    spent spend
+    lost lose
+    broke break broken
+    ate eat
+    drank drink
+    drove drive driven
+    wore wear
+    grew grow grown
+    built build
+    taught teach
+    thought think
+    flew fly flight
+    chose choose
+    knew know
+    won win
+    founder founded
+    invent inventor
+    discover discoverer
+    paint painter
+    compose composer
+    direct director
+    vote voting
+    die death dead
+    born birth
+    height tall high
+    length long
+    weight weigh heavy
+    depth deep
+    width wide
+    distance far
+    age old
+    speed fast
+    population inhabitant people
+    capacity hold
+    permit permission allow
+    forbid forbidden prohibit
+    noisy loud
+    poorly ill sick unwell
+    sore painful hurt pain ache
+    tired fatigue exhausted
+    pregnant pregnancy
+    teenager teen adolescent
+    elderly senior pensioner
+    retire retirement
+    wedding marriage
+    spouse partner
+    garden yard
+    lorry truck
+    motorway highway freeway
+    petrol gasoline
+    trousers pants
+    jumper sweater
+    house home
+    confirm verify
+    nappy diaper
+    pram stroller pushchair
+    chemist pharmacy
+    lift elevator
+    pavement sidewalk
+    timetable schedule
+    parcel package
+    courier delivery
+    postcode zip
+    mum mother mom
+    dad father
+    laptop notebook
+    wifi wireless
+    subscription membership
+    subscribe signup
+    register enrol enroll signup
+    registration enrolment enrollment
+    username userid
+    notification alert
+    slow sluggish
+    redundancy layoff
+    dismiss sack fire
+    quit resign
+    contract agreement
+    insurance cover coverage policy
+    claim claiming
+    loan borrow borrowing
+    savings saving
+    tax taxation
+    income earnings
+    overdue late
+    extend extension prolong
+    postpone delay reschedule
+    verify verification
+    prove proof evidence
+    complain complaint
+    meal dish food
+    dinner supper
+    vegetarian veggie
+    cook prepare
+    boil boiled
+    luggage suitcase
+    ticket fare
+    hotel accommodation
+    open opening
+    close closing
+    hour time
+    max maximum
+    min minimum
+    typical usual normal
+    permitted allowed
+    compulsory mandatory required obligatory
+    qualify eligible eligibility entitled
+    ring call phone
+    photo photograph snap
+    translate translation
+    summarise summarize summary
+    calculate compute calculation
+    define definition
+    install installation
+    configure configuration setup
+    folder directory
+    sort order
 """
 
 
