@@ -26,6 +26,8 @@ from llmcache.backends.layered import LayeredBackend
 from llmcache.backends.memory import MemoryBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.backends.s3 import S3Backend
+from llmcache.backends.semantic.local import LocalSemanticBackend
+from llmcache.backends.semantic.redis import RedisSemanticBackend
 from llmcache.conf import BackendSettings
 from tests.backends.routed import ALIAS, add_database
 
@@ -80,6 +82,25 @@ def disk(request: pytest.FixtureRequest) -> Make:
 
     def make(**changes: Any) -> BaseBackend:
         return DiskBackend(BackendSettings(alias="disk", location=str(place), **changes))
+
+    return make
+
+
+def semantic_local(request: pytest.FixtureRequest) -> Make:
+    place = directory(request) / "semantic"
+
+    def make(**changes: Any) -> BaseBackend:
+        return LocalSemanticBackend(BackendSettings(alias="local", location=str(place), **changes))
+
+    return make
+
+
+def semantic_redis(request: pytest.FixtureRequest) -> Make:
+    url, place = request.getfixturevalue("redis_server").url, unique()
+
+    def make(**changes: Any) -> BaseBackend:
+        changes["key_prefix"] = f"{place}{changes.get('key_prefix', '')}"
+        return RedisSemanticBackend(BackendSettings(alias="redis", location=url, **changes))
 
     return make
 
@@ -208,5 +229,7 @@ FACTORIES: dict[str, Factory] = {
     "layered-memory": layered(memory, memory),
     "redis": redis,
     "s3": s3,
+    "semantic-local": semantic_local,
+    "semantic-redis": semantic_redis,
     "unknown-cache": unknown,
 }

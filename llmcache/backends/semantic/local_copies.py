@@ -174,7 +174,7 @@ class Copy:
         """
         import numpy as np
 
-        query = np.frombuffer(data, "f4")
+        query = np.frombuffer(data, np.float32)
         length = float(np.linalg.norm(query))
         if not 0 < length < float("inf"):
             return []

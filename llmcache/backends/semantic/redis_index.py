@@ -58,11 +58,13 @@ def make(client: redis.Redis, layout: Layout, dimension: int, algorithm: str, al
             found = SearchIndex.from_existing(wanted.name, redis_client=client)
             if _traits(found, dimension) == _traits(wanted, dimension):
                 return
-        wanted.create(overwrite=True, drop=False)
+            wanted.delete(drop=False)
+        # Not with `overwrite`: it would drop what another thread has made in this moment.
+        wanted.create()
     except RedisSearchError as error:
         if lacks_search(error):
             raise Refused(alias) from error
-        if not wanted.exists():  # else another process has made it in this moment
+        if not wanted.exists():  # else somebody else has made it in this moment
             raise
 
 

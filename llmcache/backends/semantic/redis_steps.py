@@ -104,12 +104,12 @@ class SemanticSteps:
         if isinstance(names, Exception):
             raise Refused(self._alias) if lacks_search(names) else names
         head = self._layout.head.encode()
-        for name in names:
-            # Each index of the alias lists all its hashes, also those of other dimensions.
-            if name.startswith(head):
-                (found,) = _good((yield [("FT.SEARCH", name, "*", "LIMIT", 0, 0)]))
-                return int(found[b"total_results"] if isinstance(found, dict) else found[0])
-        return 0
+        own = [name for name in names if name.startswith(head)]
+        if not own:
+            return 0
+        # Each index lists the hashes of all dimensions; one made just now has not seen them all.
+        found = _good((yield [("FT.SEARCH", name, "*", "LIMIT", 0, 0) for name in own]))
+        return max(int(one[b"total_results"] if isinstance(one, dict) else one[0]) for one in found)
 
     def delete(self, digests: list[str]) -> Steps[int]:
         removed = 0
