@@ -11,6 +11,7 @@ languages they know numbers, names and frames of equal words.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,10 +27,12 @@ from llmcache.backends.semantic.guards.measures import (
     NumberGuard,
 )
 from llmcache.backends.semantic.guards.polarity import AntonymGuard, NegationGuard
-from llmcache.backends.semantic.guards.reading import read
+from llmcache.backends.semantic.guards.reading import Reading, read
 from llmcache.backends.semantic.guards.wording import ContrastGuard, EntityGuard, RoleGuard
 
-__all__ = ["Guard", "Veto", "build", "verdicts", "veto"]
+__all__ = ["Guard", "Reading", "Veto", "build", "verdicts", "veto"]
+
+logger = logging.getLogger("llmcache")
 
 # Those that cost least come first.
 _KNOWN: Final[dict[str, type[Guard]]] = {
@@ -61,7 +64,7 @@ def build(
         ImproperlyConfigured: an unknown guard, or options that it does not take.
     """
     if isinstance(chosen, Mapping):
-        wanted = {**{name: {} for name in _DEFAULT}, **chosen}
+        wanted: dict[Any, Any] = {**{name: {} for name in _DEFAULT}, **chosen}
     elif chosen is None or isinstance(chosen, (list, tuple)):
         wanted = {name: {} for name in (_DEFAULT if chosen is None else chosen)}
     else:
@@ -71,7 +74,12 @@ def build(
     )
 
 
-def _one(setting: str, name: str, options: Mapping[str, Any]) -> Guard:
+def _one(setting: str, name: Any, options: Any) -> Guard:
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        raise ImproperlyConfigured(
+            f"{setting} must name guards and give each a dict of options or False, "
+            f"not {name!r}: {options!r}."
+        )
     if "." in name:
         kind = conf.class_at(setting, name, Guard)
     else:
@@ -79,21 +87,37 @@ def _one(setting: str, name: str, options: Mapping[str, Any]) -> Guard:
         kind = _KNOWN[name]
     try:
         return kind(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ImproperlyConfigured(f"{setting}[{name!r}]: {error}") from error
 
 
 def veto(guards: Iterable[Guard], asked: str, stored: str) -> Veto | None:
-    """The first objection to serving a stored prompt's answer, if any guard has one."""
+    """The first objection to serving a stored prompt's answer, if any guard has one.
+
+    A guard that fails objects: what it would have said is not known.
+    """
     one, other = read(asked), read(stored)
     for guard in guards:
-        objection = guard.objection(one, other)
+        objection = _objection(guard, one, other)
         if objection:
-            return Veto(guard.name or type(guard).__name__, objection)
+            return Veto(name_of(guard), objection)
     return None
 
 
 def verdicts(guards: Iterable[Guard], asked: str, stored: str) -> list[tuple[str, str]]:
     """Every guard's name with its objection, or with "" where it has none."""
     one, other = read(asked), read(stored)
-    return [(guard.name or type(guard).__name__, guard.objection(one, other)) for guard in guards]
+    return [(name_of(guard), _objection(guard, one, other)) for guard in guards]
+
+
+def name_of(guard: Guard) -> str:
+    """How figures call a guard: by its name, or by its class where it has none."""
+    return guard.name or type(guard).__name__
+
+
+def _objection(guard: Guard, asked: Reading, stored: Reading) -> str:
+    try:
+        return guard.objection(asked, stored)
+    except Exception as error:
+        logger.exception("the guard %s failed; the match is not served", name_of(guard))
+        return f"the guard failed: {type(error).__name__}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -14,15 +15,26 @@ from llmcache.backends.semantic.guards.reading import LONGEST, Reading
 
 
 class NumberGuard(Guard):
-    """A number, an amount of something, a time of day or a rank is in one prompt only."""
+    """A number, an amount of something, a time of day, a rank or a code with a digit in it is in
+    one prompt only.
+    """
 
     name = "numbers"
 
     def objection(self, asked: Reading, stored: Reading) -> str:
         different = next(unmatched(asked.quantities, stored.quantities), None)
-        if different is None:
-            return ""
-        return f"{different.number:g} {different.dimension}".strip() + " is in one of them only"
+        if different is not None:
+            shown = different.spelling or f"{different.number:g} {different.dimension}".strip()
+            return f"{shown} is in one of them only"
+        code = next(_unmatched_codes(asked, stored), None)
+        return f"{code} is in one of them only" if code else ""
+
+
+def _unmatched_codes(asked: Reading, stored: Reading) -> Iterator[str]:
+    for one, other in ((asked, stored), (stored, asked)):
+        for code in one.codes - other.codes:
+            if code not in "".join(other.words):  # written apart
+                yield code
 
 
 class DateGuard(Guard):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 
@@ -14,12 +15,15 @@ class Quantity(NamedTuple):
         dimension: "time", "mass", "pound" and so on; "clock" for a time of day, "dial" for one that
             may be before or after noon; "" where nothing says so.
         value: in the dimension's own unit, so that two weeks and 14 days agree.
-        number: as it was written.
+        number: as it was written, exact to the last digit of an order number.
+        spelling: the digits themselves where another spelling is another thing: 3.10 is not 3.1
+            where it is a version, 1.500 not 1.5 where it is German, a date or an address never.
     """
 
     dimension: str
     value: float
-    number: float
+    number: Decimal
+    spelling: str = ""
 
 
 def _units(table: dict[str, str]) -> dict[str, tuple[str, float]]:
@@ -93,20 +97,25 @@ _ORDINALS: Final = {
     )
 }
 _SCALES: Final = {
-    "hundred": 1e2,
-    "k": 1e3,
-    "thousand": 1e3,
-    "grand": 1e3,
-    "million": 1e6,
-    "bn": 1e9,
-    "billion": 1e9,
+    "hundred": 10**2,
+    "k": 10**3,
+    "thousand": 10**3,
+    "grand": 10**3,
+    "million": 10**6,
+    "bn": 10**9,
+    "billion": 10**9,
 }
 _TOKEN: Final = re.compile(
     r"(?P<clock>\b\d{1,2}:\d\d\b)"
-    r"|(?P<money>[£$€¥])?\s?(?P<number>(?<![\w.])\d[\d,]*(?:\.\d+)?(?!\d))(?P<glued>[a-z°%]+)?"
+    r"|(?P<chain>(?<![\w.])\d+(?:(?:\.\d+){2,}|(?:[/:]\d+)+|(?:-\d+){2,}))"
+    r"|(?P<minus>(?<![^\s(£$€¥])[-−](?=[£$€¥]?\d))?(?P<money>[£$€¥])?\s?"
+    r"(?P<number>(?<![\w.])\d+(?:,\d+)*(?:\.\d+)?)(?P<glued>[a-z°%]+)?"
     r"|(?P<word>[^\W\d_][^\W_]*)"
     r"|(?P<sign>%)"
 )
+_HOURS: Final = 24
+# A thousand and a half to some, one and a half to others.
+_AMBIGUOUS: Final = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 Token = re.Match[str]
 
 
@@ -122,8 +131,13 @@ def split(found: Sequence[Token]) -> tuple[list[str], list[Quantity]]:
     position = 0
     while position < len(found):
         token = found[position]
+        plain = token["word"]
+        if plain and plain not in _WORDS and plain not in _ORDINALS:
+            words.append(plain)
+            position += 1
+            continue
         following = _words(found[position + 1 : position + 3])
-        quantity, used, word = _number(token, following) or _spelled(token["word"], following)
+        quantity, used, word = _number(token, following) or _spelled(plain, following)
         if quantity is not None:
             quantities.append(quantity)
         elif word:
@@ -145,43 +159,56 @@ def _number(token: Token, following: list[str]) -> Read | None:
         hour, _, minute = token["clock"].partition(":")
         half = following[0] if following and following[0] in ("am", "pm") else ""
         return _clock(int(hour) + int(minute) / 60, half), int(bool(half)), ""
+    if token["chain"]:
+        return Quantity("", 0.0, Decimal(0), token["chain"]), 0, ""
     if not token["number"]:
         return None
-    digits, glued = token["number"].replace(",", ""), token["glued"] or ""
-    number = float(digits)
+    digits, glued = _point(token["number"]), token["glued"] or ""
+    number = Decimal(digits)
+    if token["minus"]:
+        number = -number
     if glued in ("st", "nd", "rd", "th"):
-        return Quantity("ordinal", number, number), 0, ""
-    if glued in ("am", "pm"):
-        return _clock(number, glued), 0, ""
-    if not glued and following[:1] in (["am"], ["pm"], ["oclock"]):
-        return _clock(number, following[0]), 1, ""
-    if not glued and following[:2] == ["o", "clock"]:
-        return _clock(number, ""), 2, ""
+        return Quantity("ordinal", float(number), number), 0, ""
+    if glued in ("am", "pm") and number <= _HOURS:
+        return _clock(float(number), glued), 0, ""
+    if not glued and number <= _HOURS and following[:1] in (["am"], ["pm"], ["oclock"]):
+        return _clock(float(number), following[0]), 1, ""
+    if not glued and number <= _HOURS and following[:2] == ["o", "clock"]:
+        return _clock(float(number), ""), 2, ""
     if token["money"] and glued == "m":
-        number, glued = number * 1e6, ""
+        number, glued = number * 10**6, ""
     if glued and glued not in UNITS and glued not in _SCALES:
         return None, 0, digits + glued  # a name with a number in it: mp3, 2fa, covid19
-    return (*_counted(number, token["money"] or "", glued, following), "")
+    quantity, used = _counted(number, token["money"] or "", glued, following)
+    if _AMBIGUOUS.fullmatch(token["number"]) or ("." in digits and not quantity.dimension):
+        quantity = quantity._replace(spelling=token["number"])
+    return quantity, used, ""
+
+
+def _point(number: str) -> str:
+    """A number with its point, if any, and without what groups its digits: 1,500 and 1,5."""
+    whole, comma, rest = number.partition(",")
+    if comma and len(rest) in (1, 2) and "." not in rest:
+        return f"{whole}.{rest}"
+    return number.replace(",", "")
 
 
 def _spelled(word: str | None, following: list[str]) -> Read:
     if not word:
         return None, 0, ""
     if word in _ORDINALS:
-        return Quantity("ordinal", _ORDINALS[word], _ORDINALS[word]), 0, ""
-    if word not in _WORDS:
-        return None, 0, word
+        return Quantity("ordinal", _ORDINALS[word], Decimal(_ORDINALS[word])), 0, ""
     if word in _NUMBERS_ONLY_BEFORE_UNITS and not (following and unit_of(following[0])):
         return None, 0, word
     number, used = _WORDS[word], 0
     if number >= 20 and following and 0 < _WORDS.get(following[0], 0) < 10:
         number, used, following = number + _WORDS[following[0]], 1, following[1:]
-    quantity, more = _counted(number, "", "", following)
+    quantity, more = _counted(Decimal(number), "", "", following)
     return quantity, used + more, ""
 
 
 def _clock(hour: float, half: str) -> Quantity:
-    written = hour
+    written = Decimal(hour)
     if half == "pm" and hour < 12:
         hour += 12
     elif half == "am":
@@ -189,25 +216,30 @@ def _clock(hour: float, half: str) -> Quantity:
     return Quantity("clock" if half in ("am", "pm") or hour >= 13 else "dial", hour, written)
 
 
-def _counted(number: float, money: str, glued: str, following: list[str]) -> tuple[Quantity, int]:
+def _counted(number: Decimal, money: str, glued: str, following: list[str]) -> tuple[Quantity, int]:
     used = 0
     if glued in _SCALES:
         number, glued = number * _SCALES[glued], ""
     elif not glued and following and following[0] in _SCALES:
         number, used, following = number * _SCALES[following[0]], 1, following[1:]
     if money:
-        return Quantity(UNITS[money][0], number, number), used
+        return Quantity(UNITS[money][0], float(number), number), used
     name = glued or (following[0] if following else "")
     unit = unit_of(name) if glued or len(name) > 1 or name == "%" else None
     if unit is None:
-        return Quantity("", number, number), used
+        return Quantity("", float(number), number), used
     dimension, factor = unit
-    return Quantity(dimension, round(number * factor, 6), number), used + (not glued)
+    return Quantity(dimension, round(float(number) * factor, 6), number), used + (not glued)
 
 
 def unit_of(word: str) -> tuple[str, float] | None:
     """The dimension of a unit, and how many of the dimension's own units it is."""
     return UNITS.get(word) or UNITS.get(word.removesuffix("s"))
+
+
+def in_order(one: Sequence[Quantity], other: Sequence[Quantity]) -> bool:
+    """Whether the quantities of both sides agree, the first with the first and so on."""
+    return len(one) == len(other) and all(map(_agree, one, other))
 
 
 def unmatched(one: Sequence[Quantity], other: Sequence[Quantity]) -> Iterator[Quantity]:
@@ -224,9 +256,20 @@ def unmatched(one: Sequence[Quantity], other: Sequence[Quantity]) -> Iterator[Qu
 
 
 def _agree(one: Quantity, other: Quantity) -> bool:
+    if one.spelling != other.spelling:
+        return False
     if not one.dimension or not other.dimension:
         return one.number == other.number
     if {one.dimension, other.dimension} == {"clock", "dial"}:
         return one.value % 12 == other.value % 12  # 3 o'clock may be 3pm, but 3am is not
-    close = abs(one.value - other.value) <= 0.02 * max(one.value, other.value)
-    return one.dimension == other.dimension == "time" and close  # a month is not 30 days
+    if one.dimension != other.dimension:
+        return False
+    apart = abs(one.value - other.value)
+    if one.dimension != "time" or _in_one_unit(one, other):
+        return apart <= 1e-6 * abs(one.value)
+    return apart <= 0.015 * abs(one.value)  # a month is not 30 days
+
+
+def _in_one_unit(one: Quantity, other: Quantity) -> bool:
+    mine, theirs = one.value * float(other.number), other.value * float(one.number)
+    return abs(mine - theirs) <= 1e-6 * abs(mine)

@@ -69,6 +69,7 @@ _MOMENTS: Final = (
     "noon",
 )
 _LEAST_SLIP: Final = 6
+_LONGEST_SLIP: Final = 11
 _DATES: Final[dict[str, str]] = {
     **{name: name for name in (*_WEEKDAYS, *_MONTHS, *_MOMENTS)},
     **{f"{name}s": name for name in (*_WEEKDAYS, "weekend", "weekday")},
@@ -99,6 +100,7 @@ class Reading:
         stems: the words without their endings.
         content: the stems of the words that carry content, in order.
         function: the words that don't, in order.
+        codes: the words with a digit in them: b12, m25, iphone15.
         negators: how many words say no.
     """
 
@@ -108,13 +110,17 @@ class Reading:
     content: tuple[str, ...]
     function: tuple[str, ...]
     quantities: tuple[Quantity, ...]
+    codes: frozenset[str]
     dates: frozenset[str]
     negators: int
 
 
-@lru_cache(maxsize=1024)
 def read(text: str) -> Reading:
     """Take a prompt apart; of a very long one, its last 20,000 characters."""
+    return _read_short(text) if len(text) <= _SHORT else _read(text)
+
+
+def _read(text: str) -> Reading:
     plain = unicodedata.normalize("NFKC", text[-LONGEST:]).casefold()
     for needles, pattern, replacement in _REPLACED:
         if any(needle in plain for needle in needles):
@@ -128,11 +134,15 @@ def read(text: str) -> Reading:
         content=tuple(stem(word) for word in words if word not in _NO_CONTENT),
         function=tuple(word for word in words if word in _STRUCTURE),
         quantities=tuple(counted),
+        codes=frozenset(word for word in words if not word.isalpha()),
         dates=frozenset(filter(None, map(_date, spelled))),
         negators=sum(word in NEGATORS for word in words),
     )
 
 
+# Long prompts are not kept in memory.
+_SHORT: Final = 1000
+_read_short: Final = lru_cache(maxsize=1024)(_read)
 _STRUCTURE: Final = FUNCTION | PREPOSITIONS
 _NO_CONTENT: Final = _STRUCTURE | NEGATORS
 
@@ -142,9 +152,13 @@ def is_date(word: str) -> bool:
     return _date(word) != ""
 
 
-@lru_cache(maxsize=16384)
 def _date(word: str) -> str:
     """What day, month or season a word names, mistyped or not; "" if none."""
-    if word in _DATES or len(word) < _LEAST_SLIP:
+    if word in _DATES or not _LEAST_SLIP <= len(word) <= _LONGEST_SLIP:
         return _DATES.get(word, "")
+    return _mistyped_date(word)
+
+
+@lru_cache(maxsize=16384)
+def _mistyped_date(word: str) -> str:
     return next((_DATES[name] for name in _CALENDAR if mistyped(word, name)), "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+LONGEST_WORD: Final = 40
+"""What is longer is no word but a key, a path or noise, and is compared as it is."""
 _ENDINGS: Final = (
     # ending, what stays of it, how many letters must come before it
     ("ations", "", 4),
@@ -32,11 +34,13 @@ _ENDINGS: Final = (
 )
 
 
-@lru_cache(maxsize=16384)
 def stem(word: str) -> str:
     """A word without its ending, so that forms of one word agree. Crude on purpose."""
-    if len(word) <= 3:
-        return word
+    return _stem(word) if 3 < len(word) <= LONGEST_WORD else word
+
+
+@lru_cache(maxsize=16384)
+def _stem(word: str) -> str:
     for ending, kept, least in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= least:
             base = word[: len(word) - len(ending)] + kept

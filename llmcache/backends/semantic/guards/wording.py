@@ -7,6 +7,7 @@ from typing import Final
 
 from llmcache.backends.semantic.guards.base import Guard
 from llmcache.backends.semantic.guards.lexicon.grammar import FUNCTION, SYMMETRIC
+from llmcache.backends.semantic.guards.quantities import in_order
 from llmcache.backends.semantic.guards.reading import Reading, is_date
 from llmcache.backends.semantic.guards.stems import stem
 from llmcache.backends.semantic.guards.words import agree, leftovers
@@ -33,6 +34,11 @@ class ContrastGuard(Guard):
     name = "contrast"
 
     def __init__(self, *, shared: float = 0.5, narrowed: float = 0.6, most: int = 3) -> None:
+        for option, share in (("shared", shared), ("narrowed", narrowed)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{option} must be a share from 0 to 1, not {share!r}.")
+        if most < 0:
+            raise ValueError(f"most must not be negative, not {most!r}.")
         self.shared = shared
         self.narrowed = narrowed
         self.most = most
@@ -61,7 +67,7 @@ class RoleGuard(Guard):
     name = "roles"
 
     def objection(self, asked: Reading, stored: Reading) -> str:
-        if len(asked.content) < 2 or asked.function != stored.function:
+        if asked.function != stored.function:
             return ""
         if any(word in SYMMETRIC for word in asked.function):
             return ""
@@ -70,6 +76,8 @@ class RoleGuard(Guard):
         for one, other in zip(asked.content, stored.content, strict=False):
             if not agree(one, other):
                 return f"{one} stands where {other} stood"
+        if not in_order(asked.quantities, stored.quantities):
+            return "the numbers stand in another order"
         return ""
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from llmcache.backends.semantic.guards.lexicon.grammar import LIGHT
 from llmcache.backends.semantic.guards.lexicon.synonyms import SAME
 from llmcache.backends.semantic.guards.spelling import mistyped, shared_start
-from llmcache.backends.semantic.guards.stems import stem
+from llmcache.backends.semantic.guards.stems import LONGEST_WORD, stem
 
 _ENDINGS: Final = frozenset(
     (
@@ -64,12 +64,14 @@ _SAME: Final = _stemmed(SAME)
 _LIGHT: Final = frozenset(map(stem, LIGHT))
 
 
-@lru_cache(maxsize=16384)
 def agree(one: str, other: str) -> bool:
     """Whether two stems say the same: one word, synonyms, one family, or a slip of the pen."""
-    return (
-        one == other or other in _SAME.get(one, ()) or _related(one, other) or mistyped(one, other)
-    )
+    return one == other or (len(one) + len(other) <= 2 * LONGEST_WORD and _akin(one, other))
+
+
+@lru_cache(maxsize=16384)
+def _akin(one: str, other: str) -> bool:
+    return other in _SAME.get(one, ()) or _related(one, other) or mistyped(one, other)
 
 
 def _related(one: str, other: str) -> bool:
