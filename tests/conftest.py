@@ -12,6 +12,7 @@ import pytest
 from django.core.cache import caches
 
 from llmcache import backends, caching, events, state
+from llmcache.matching import observing
 from llmcache.recorder import recorder
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
@@ -46,6 +47,7 @@ def clean_state() -> Iterator[None]:
     """Every test begins with the settings' own cache, empty, with no callbacks and no records."""
     caches["default"].clear()
     recorder._start_afresh()  # what tests without a database have left
+    observing.observer._start_afresh()
     yield
     state.reset()
     caching.reset(setting="CACHES")

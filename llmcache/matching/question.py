@@ -43,7 +43,7 @@ def read(material: Mapping[str, Any]) -> Question | None:
     params = material.get("params")
     if name is None or params is None or name not in params:
         return None
-    found = _cut(params[name], is_prompt=name == "prompt")
+    found = _cut(name, params[name])
     if found is None:
         return None
     text, rest = found
@@ -52,11 +52,11 @@ def read(material: Mapping[str, Any]) -> Question | None:
     return Question(text, keys.digest_of({**material, "params": {**params, name: rest}}))
 
 
-def _cut(asked: Any, *, is_prompt: bool = False) -> tuple[str, Any] | None:
+def _cut(name: str, asked: Any) -> tuple[str, Any] | None:
     """The question's text, and what remains."""
     if isinstance(asked, str):
-        return asked, {_HERE: True}
-    if is_prompt or not isinstance(asked, Sequence):
+        return None if name == "messages" else (asked, {_HERE: True})
+    if name == "prompt" or not isinstance(asked, Sequence):
         return None
     for index in range(len(asked) - 1, -1, -1):
         message = asked[index]
