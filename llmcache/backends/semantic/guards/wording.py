@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from llmcache.backends.semantic.guards.base import Guard
 from llmcache.backends.semantic.guards.lexicon.grammar import FUNCTION, SYMMETRIC
 from llmcache.backends.semantic.guards.quantities import in_order
-from llmcache.backends.semantic.guards.reading import Reading, is_date
+from llmcache.backends.semantic.guards.reading import LONGEST, Reading, is_date
 from llmcache.backends.semantic.guards.stems import stem
 from llmcache.backends.semantic.guards.words import agree, leftovers
 
-_LONG: Final = 5
+_LONG: Final = 20
 _WORD: Final = re.compile(r"[^\W\d_][^\W_]*")
-_NAME: Final = re.compile(r"(?<!^)(?<![.?!:]\s)(?<!\n)\b[^\W\d_a-zß-öø-ÿ][^\W_]*")
+_NAME: Final = re.compile(r"(?<!^)(?<![.?!:]\s)(?<!\n)\b[^\W\d_][^\W_]*")
 
 
 class ContrastGuard(Guard):
@@ -54,7 +55,8 @@ class ContrastGuard(Guard):
             if share < self.narrowed:
                 return ""
             return f"only one of them says {' '.join(mine or theirs)}"
-        if different > max(self.most, number // _LONG) or share < self.shared:
+        most = self.most if number < _LONG else max(self.most, number // 5)
+        if different > most or share < self.shared:
             return ""
         return f"{' '.join(mine)} against {' '.join(theirs)}"
 
@@ -102,20 +104,20 @@ class EntityGuard(Guard):
 
 
 def _unknown_names(reading: Reading, other: Reading) -> set[str]:
-    names = _names(reading.text)
     return {
         name
-        for name in names
+        for name in _names(reading.text) - _names(other.text)
         if not any(agree(name, known) for known in other.stems) and not _stands_for(name, other)
     }
 
 
 def _names(text: str) -> set[str]:
     """Words with a capital letter that no sentence begins with, as stems."""
+    text = unicodedata.normalize("NFKC", text[-LONGEST:])
     words = _WORD.findall(text)
     if sum(word[0].isupper() for word in words) > 0.6 * len(words):
         return set()  # a title, or somebody shouting
-    found = (match[0].casefold() for match in _NAME.finditer(text))
+    found = (match[0].casefold() for match in _NAME.finditer(text) if match[0][0].isupper())
     return {stem(name) for name in found if name not in FUNCTION and not is_date(name)}
 
 

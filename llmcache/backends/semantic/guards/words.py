@@ -50,6 +50,8 @@ _ENDINGS: Final = frozenset(
 # Employer and employee, trainer and trainee: the ending is what tells them apart.
 _OPPOSED: Final = (frozenset({"er", "e"}), frozenset({"er", "ee"}), frozenset({"or", "e"}))
 _LEAST_STEM: Final = 5
+# Beyond that the prompts are worded differently, whatever a few words mean.
+_MOST_PAIRS: Final = 4096
 
 
 def _stemmed(groups: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
@@ -94,13 +96,14 @@ def leftovers(one: Iterable[str], other: Sequence[str]) -> tuple[list[str], list
             theirs.remove(word)
         else:
             mine.append(word)
-    for word in list(mine):
-        match = next((candidate for candidate in theirs if agree(word, candidate)), None)
-        if match is not None:
-            mine.remove(word)
-            theirs.remove(match)
     _join_compounds(mine, theirs)
     _join_compounds(theirs, mine)
+    if len(mine) * len(theirs) <= _MOST_PAIRS:
+        for word in list(mine):
+            match = next((candidate for candidate in theirs if agree(word, candidate)), None)
+            if match is not None:
+                mine.remove(word)
+                theirs.remove(match)
     return [w for w in mine if w not in _LIGHT], [w for w in theirs if w not in _LIGHT]
 
 

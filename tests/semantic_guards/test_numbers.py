@@ -1,0 +1,61 @@
+"""The numbers guard: amounts, units, times of day, ranks, codes and versions."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.semantic_guards.tables import objects
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored"),
+    [
+        ("Boil an egg for 5 minutes", "Boil an egg for 7 minutes"),
+        ("Pay 40 pounds", "Pay 40 dollars"),
+        ("Pay £40", "Pay €40"),
+        ("A loan of £1.5m", "A loan of £1.5k"),
+        ("Is it open at 7am?", "Is it open at 7pm?"),
+        ("Meet at 3 o'clock", "Meet at 4pm"),
+        ("Who came third?", "Who came 4th?"),
+        ("Is a room free for two?", "Is a room free?"),
+        ("A stay of 100 days", "A stay of 101 days"),
+        ("What weighs 2kg?", "What weighs 2g?"),
+        ("Is 5°C too cold?", "Is -5°C too cold?"),
+        ("What came with Python 3.1?", "What came with Python 3.10?"),
+        ("Notes of release 4.2.1", "Notes of release 4.2.2"),
+        ("Ping 10.0.0.1", "Ping 10.0.0.2"),
+        ("Was 2024-05-01 a holiday?", "Was 2024-01-05 a holiday?"),
+        ("Is 3/4 more?", "Is 4/3 more?"),
+        ("Where is order 12345678901234567890?", "Where is order 12345678901234567891?"),
+        ("Was kostet das für 1.500 Euro?", "Was kostet das für 1.5 Euro?"),
+        ("Wie schwer sind 1,5 kg?", "Wie schwer sind 15 kg?"),
+        ("How long is the M25?", "What's the length of the M1?"),
+        ("Which foods hold vitamin B12?", "In which foods do I find vitamin B6?"),
+    ],
+)
+def test_another_number_is_another_question(asked: str, stored: str) -> None:
+    assert objects("numbers", asked, stored)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored"),
+    [
+        ("Is two weeks enough?", "Are 14 days enough?"),
+        ("A notice of one month", "A notice of 30 days"),
+        ("Move fifty pounds", "Move £50"),
+        ("Move £1,500", "Move 1500 pounds"),
+        ("A prize of £2 million", "A prize of £2m"),
+        ("Is it open at 15:00?", "Is it open at 3pm?"),
+        ("Meet at 3 o'clock", "Meet at 3pm"),
+        ("Who came third?", "Who came 3rd?"),
+        ("How heavy is 1kg of it?", "How heavy are 1000 grams?"),
+        ("At 18 years old", "At 18"),
+        ("Turn on 2FA", "Turn on two-factor login"),
+        ("What came with Python 3.10?", "Python 3.10: what was new?"),
+        ("Is covid19 over?", "Is COVID19 over now?"),
+        ("Which is the one to take?", "Which do I take?"),
+        ("Is ½ enough?", "Is ½ of it enough?"),
+    ],
+)
+def test_the_same_number_in_other_words_is_the_same_question(asked: str, stored: str) -> None:
+    assert not objects("numbers", asked, stored)
