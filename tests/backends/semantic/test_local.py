@@ -1,0 +1,468 @@
+"""What only the semantic store on disk does: processes that share it, damage, memory, graphs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from llmcache.backends.disk import DiskBackend
+from llmcache.backends.semantic import local_graphs, local_rows
+from llmcache.backends.semantic.local import LocalSemanticBackend
+from llmcache.conf import BackendSettings
+from tests.backends.semantic.conftest import Floats, cloud, digest, fill, prompts, unit, vector
+
+X, Y, Z = unit(1, 0, 0, 0), unit(0, 1, 0, 0), unit(0, 0, 1, 0)
+
+
+def semantic(place: object, key_prefix: str = "", **options: Any) -> Any:
+    return LocalSemanticBackend(
+        BackendSettings(alias="l", location=str(place), key_prefix=key_prefix, options=options)
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Any]:
+    store = semantic(tmp_path)
+    yield store
+    store.close()
+
+
+def rows(place: Path, statement: str, *values: object) -> list[Any]:
+    """Run a statement on the file of vectors as another program would."""
+    connection = sqlite3.connect(place / "cache.db.vectors", timeout=5)
+    with connection:
+        found = connection.execute(statement, values).fetchall()
+    connection.close()
+    return found
+
+
+# --- processes ---
+
+_OTHER = """
+import sys
+from django.conf import settings
+settings.configure()
+import numpy as np
+from hashlib import sha256
+from llmcache.backends.semantic.base import Vector
+from llmcache.backends.semantic.local import LocalSemanticBackend
+from llmcache.conf import BackendSettings
+store = LocalSemanticBackend(BackendSettings(alias="l", location=sys.argv[1]))
+
+def digest(name):
+    return sha256(name.encode()).hexdigest()
+
+for line in sys.stdin:
+    order, name, *numbers = line.split()
+    data = np.array(numbers, "f4").tobytes()
+    answer = ""
+    if order == "add":
+        store.set(digest(name), b"1", None)
+        store.add([Vector(digest=digest(name), partition="p", space="s", prompt=name,
+                          data=data, expires=None)])
+    elif order == "delete":
+        store.delete(digest(name))
+    elif order == "touch":
+        store.touch(digest(name), 0.01)
+    elif order == "clear":
+        store.clear()
+    elif order == "nearest":
+        answer = " ".join(one.prompt for one in store.nearest("p", "s", data))
+    print(answer, flush=True)
+"""
+
+
+class Other:
+    """A process of its own that does what it is told."""
+
+    def __init__(self, place: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _OTHER, str(place)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, order: str, name: str = "-", data: Floats | None = None) -> list[str]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        numbers = " ".join(map(str, [] if data is None else data))
+        self.process.stdin.write(f"{order} {name} {numbers}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().split()
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(20) == 0
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def test_processes_see_each_others_adds_and_removals_at_once(store: Any, tmp_path: Path) -> None:
+    one, two = Other(tmp_path), Other(tmp_path)
+    for n in range(5):
+        one.ask("add", f"a{n}", X)
+        assert prompts(store, X, 1) == [f"a{n}"]
+        assert two.ask("nearest", "-", X) == [f"a{n}"]
+        fill(store, [f"b{n}"], Y[None])
+        assert two.ask("nearest", "-", Y) == [f"b{n}", f"a{n}"]
+        two.ask("delete", f"a{n}")
+        assert prompts(store, X) == [f"b{n}"]
+        assert one.ask("nearest", "-", X) == [f"b{n}"]
+        one.ask("touch", f"b{n}")
+        time.sleep(0.03)
+        assert prompts(store, Y) == []
+        assert two.ask("nearest", "-", Y) == []
+        two.ask("add", "c", Z)
+        one.ask("clear")
+        assert prompts(store, Z) == []
+        assert two.ask("nearest", "-", Z) == []
+    one.end()
+    two.end()
+
+
+def test_processes_write_at_once_and_lose_nothing(store: Any, tmp_path: Path) -> None:
+    vectors = cloud(120, 4)
+    others = [Other(tmp_path) for _ in range(3)]
+
+    def work(number: int) -> None:
+        for n in range(number, 120, 3):
+            others[number].ask("add", str(n), vectors[n])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.vector_count() == 120
+    for n in range(120):
+        assert prompts(store, vectors[n], 1) == [str(n)]
+    for other in others:
+        other.end()
+
+
+def test_vectors_outlive_the_process_that_wrote_them(tmp_path: Path) -> None:
+    other = Other(tmp_path)
+    other.ask("add", "x", X)
+    other.end()
+    store = semantic(tmp_path)
+    assert prompts(store, X) == ["x"]
+    store.close()
+
+
+def test_a_forked_child_searches_and_writes_beside_its_parent(store: Any) -> None:
+    fill(store, "x", X[None])
+    assert prompts(store, X) == ["x"]
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        ok = False
+        try:
+            ok = prompts(store, X, 1) == ["x"]
+            fill(store, "y", Y[None])
+            ok = ok and prompts(store, Y, 1) == ["y"]
+        finally:
+            os._exit(0 if ok else 1)
+    for n in range(20):
+        fill(store, [n], Z[None])
+        assert prompts(store, Z, 1) == [str(n)]
+        store.delete(digest(n))
+    assert os.waitpid(child, 0)[1] == 0
+    assert prompts(store, Y, 1) == ["y"]
+
+
+def test_whoever_is_far_behind_reads_a_place_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_rows, "LOG_LENGTH", 10)
+    one, two = semantic(tmp_path), semantic(tmp_path)
+    fill(one, range(100), cloud(100))
+    assert prompts(two, cloud(100)[7], 1) == ["7"]
+    one.delete_many([digest(number) for number in range(50)])
+    fill(one, range(100, 120), cloud(20, seed=5))
+    assert rows(tmp_path, "SELECT count(*) FROM changes") == [(10,)]
+    assert "7" not in prompts(two, cloud(100)[7], 120)
+    assert len(prompts(two, cloud(100)[7], 120)) == 70
+    one.close()
+    two.close()
+
+
+def test_an_entry_that_diskcache_evicts_is_no_neighbour_and_sweep_removes_its_vector(
+    tmp_path: Path,
+) -> None:
+    store = semantic(tmp_path, size_limit=1_000_000)
+    other = DiskBackend(
+        BackendSettings(alias="l", location=str(tmp_path), options={"size_limit": 1_000_000})
+    )
+    fill(store, range(5), cloud(5))
+    assert len(prompts(store, cloud(5)[0])) == 5
+    for number in range(60):
+        other.set(digest(("new", number)), os.urandom(50_000), None)
+    assert other.get(digest(0)) is None
+    assert prompts(store, cloud(5)[0]) == []
+    assert store.vector_count() == 0
+    store.sweep()
+    assert rows(tmp_path, "SELECT count(*) FROM vectors") == [(0,)]
+    other.close()
+    store.close()
+
+
+def test_sweep_removes_expired_vectors_a_few_at_a_time(store: Any, tmp_path: Path) -> None:
+    for number in range(10):
+        store.set(digest(number), b"1", 0.01)
+        store.add([vector(number, X, expires=time.time() + 0.01)])
+    fill(store, "x", X[None])
+    time.sleep(0.05)
+    store._rows.sweep(time.time(), 4)
+    assert rows(tmp_path, "SELECT count(*) FROM vectors") == [(7,)]
+    store.sweep()
+    assert rows(tmp_path, "SELECT prompt FROM vectors") == [("x",)]
+
+
+# --- damage ---
+
+
+def test_damaged_rows_are_ignored(store: Any, tmp_path: Path) -> None:
+    names = ["short", "long", "text", "nan", "zero", "prompt", "blob", "end", "foreign", "good"]
+    fill(store, names, np.stack([X] * 10))
+    change = "UPDATE vectors SET {} = ? WHERE prompt = ?"
+    for name, data in (
+        ("short", b"123"),
+        ("long", X.tobytes() * 2),
+        ("text", "abc"),
+        ("nan", np.full(4, np.nan, "f4").tobytes()),
+        ("zero", bytes(16)),
+    ):
+        rows(tmp_path, change.format("data"), data, name)
+    rows(tmp_path, "UPDATE vectors SET expires = 'soon' WHERE prompt = 'end'")
+    rows(tmp_path, "UPDATE vectors SET digest = '../x' WHERE prompt = 'foreign'")
+    rows(tmp_path, "UPDATE vectors SET prompt = CAST(x'ff' AS TEXT) WHERE prompt = 'prompt'")
+    rows(tmp_path, "UPDATE vectors SET prompt = x'00' WHERE prompt = 'blob'")
+    assert prompts(store, X, 50) == ["good"]
+    assert prompts(semantic(tmp_path), X, 1) == ["good"]
+
+
+@pytest.mark.parametrize("kind", ["noise", "cut", "other tables", "empty"])
+def test_a_damaged_file_is_set_aside_and_begun_anew(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = semantic(tmp_path)
+    fill(store, range(300), cloud(300))
+    store.close()
+    path = tmp_path / "cache.db.vectors"
+    if kind == "noise":
+        path.write_bytes(os.urandom(50_000))
+    elif kind == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+        rows(tmp_path, "CREATE TABLE vectors (something)")
+    store = semantic(tmp_path)
+    with caplog.at_level(logging.ERROR, "llmcache"):
+        assert prompts(store, cloud(300)[7]) == []
+        fill(store, "x", X[None])
+    assert prompts(store, X) == ["x"]
+    assert store.get(digest(7)) == b"7"
+    if kind != "empty":
+        assert "set aside" in caplog.text
+        assert len(list(tmp_path.glob("cache.db.vectors.damaged-*"))) >= 1
+    store.close()
+
+
+def test_a_file_that_is_replaced_under_a_running_process_is_noticed(
+    store: Any, tmp_path: Path
+) -> None:
+    fill(store, "xy", np.stack([X, Y]))
+    assert prompts(store, X) == ["x", "y"]
+    for path in tmp_path.glob("cache.db.vectors*"):
+        path.unlink()
+    other = semantic(tmp_path)
+    fill(other, ["new x", "new y"], np.stack([Z, X]))
+    assert prompts(store, X) == ["new y", "new x"]
+    other.close()
+
+
+# --- memory ---
+
+
+def test_what_was_not_searched_for_the_longest_leaves_memory_and_is_read_again(
+    tmp_path: Path,
+) -> None:
+    store = semantic(tmp_path, memory_limit=200_000)
+    for n in range(10):
+        fill(store, range(n * 500, n * 500 + 500), cloud(500, seed=n), partition=str(n))
+    for _ in range(2):
+        for n in range(10):
+            assert prompts(store, cloud(500, seed=n)[3], 1, partition=str(n)) == [str(n * 500 + 3)]
+            assert store._copies._memory <= 200_000
+    assert 1 < len(store._copies._copies) < 10
+    store.close()
+
+
+# --- graphs ---
+
+
+@pytest.fixture
+def small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs over places that tests can fill."""
+    monkeypatch.setattr(local_graphs, "EXACT", 500)
+    monkeypatch.setattr(local_graphs, "_BEHIND", 50)
+
+
+def built(store: Any) -> Any:
+    """Search once, wait for the graph to be built, and return it."""
+    prompts(store, cloud(1)[0])
+    assert store._graphs.wait(60)
+    (copy,) = store._copies._copies.values()
+    return copy.graph
+
+
+def recall(store: Any, vectors: Floats, names: Any, questions: Floats) -> float:
+    """How often the first neighbour is the nearest."""
+    best = (questions @ vectors.T).argmax(axis=1)
+    found = [prompts(store, question, 1) for question in questions]
+    pairs = zip(found, best, strict=True)
+    return float(np.mean([one == [str(names[number])] for one, number in pairs]))
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_a_graph_finds_what_comparing_all_finds_while_vectors_come_and_go(store: Any) -> None:
+    vectors = cloud(3000)
+    fill(store, range(2000), vectors[:2000])
+    graph = built(store)
+    assert len(graph) == 2000
+    assert recall(store, vectors[:2000], range(2000), vectors[:300]) >= 0.98
+    fill(store, range(2000, 3000), vectors[2000:])
+    assert prompts(store, vectors[2500], 1) == ["2500"]  # at once, whatever the graph knows
+    assert len(built(store)) == 3000
+    gone = range(0, 3000, 3)
+    store.delete_many([digest(number) for number in gone])
+    left = [number for number in range(3000) if number % 3]
+    assert recall(store, vectors[left], left, vectors[:300]) >= 0.98
+    found = prompts(store, vectors[0], 3000)
+    assert sorted(map(int, found)) == left
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_a_graph_most_of_which_was_removed_is_built_anew(store: Any) -> None:
+    vectors = cloud(4000)
+    fill(store, range(4000), vectors)
+    assert len(built(store)) == 4000
+    store.delete_many([digest(number) for number in range(3200)])
+    graph = built(store)
+    assert len(graph) == 800
+    assert recall(store, vectors[3200:], range(3200, 4000), vectors[:200]) >= 0.98
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_a_second_process_loads_the_graph_that_the_first_has_built(tmp_path: Path) -> None:
+    first = semantic(tmp_path)
+    fill(first, range(2000), cloud(2000))
+    built(first)
+    (path,) = tmp_path.glob("*.graph")
+    written = path.stat()
+    second = semantic(tmp_path)
+    assert len(built(second)) == 2000
+    assert path.stat().st_mtime_ns == written.st_mtime_ns
+    assert recall(second, cloud(2000), range(2000), cloud(2000)[:200]) >= 0.98
+    first.close()
+    second.close()
+
+
+@pytest.mark.usefixtures("small_graphs")
+@pytest.mark.parametrize("kind", ["noise", "cut", "turned bit", "another file's", "empty"])
+def test_a_damaged_graph_is_built_anew(tmp_path: Path, kind: str) -> None:
+    first = semantic(tmp_path)
+    fill(first, range(1000), cloud(1000))
+    built(first)
+    first.close()
+    (path,) = tmp_path.glob("*.graph")
+    data = bytearray(path.read_bytes())
+    if kind == "turned bit":
+        data[len(data) // 2] ^= 1
+    elif kind == "cut":
+        del data[-1000:]
+    elif kind == "noise":
+        data = bytearray(os.urandom(len(data)))
+    elif kind == "empty":
+        data.clear()
+    else:
+        rows(tmp_path, "UPDATE file SET made = 'another'")
+    path.write_bytes(data)
+    second = semantic(tmp_path)
+    assert len(built(second)) == 1000
+    assert recall(second, cloud(1000), range(1000), cloud(1000)[:100]) >= 0.98
+    second.close()
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_sweep_removes_the_graph_of_an_empty_place(store: Any, tmp_path: Path) -> None:
+    fill(store, range(1000), cloud(1000))
+    built(store)
+    left = tmp_path / "cache.db.vectors-x.graph.1.tmp"
+    left.touch()
+    os.utime(left, (1, 1))
+    store.sweep()
+    assert len(list(tmp_path.glob("*.graph*"))) == 1
+    store.clear()
+    store.sweep()
+    assert list(tmp_path.glob("*.graph*")) == []
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_close_gives_up_a_graph_that_is_being_built(store: Any) -> None:
+    fill(store, range(5000), cloud(5000, 64))
+    prompts(store, cloud(1, 64)[0])
+    store.close()
+    assert "llmcache-graphs" not in {thread.name for thread in threading.enumerate()}
+    assert prompts(store, cloud(5000, 64)[77], 1) == ["77"]
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"memory_limit": 0}, "memory_limit.*an integer above 0"),
+        ({"memory_limt": 1}, "Did you mean 'memory_limit'"),
+        ({"size_limit": -1}, "size_limit.*an integer above 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_remedy(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
+        semantic("/d", **options)
+
+
+@pytest.mark.parametrize("package", ["numpy", "usearch"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImproperlyConfigured, match=r"pip install django-llmcache\[semantic\]"):
+        semantic("/d")
+
+
+def test_the_module_loads_no_package_until_it_is_needed() -> None:
+    script = (
+        "import sys; import llmcache.backends.semantic.local;"
+        "assert not {'numpy', 'usearch', 'diskcache'} & set(sys.modules)"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
