@@ -24,6 +24,7 @@ from llmcache.configuration import (
     require,
 )
 from llmcache.configuration import refuse_unknown as refuse_unknown
+from llmcache.exceptions import InvalidRequest
 
 T = TypeVar("T")
 
@@ -142,6 +143,29 @@ def class_at(setting: str, path: str, base: type[T]) -> type[T]:
             f"{base.__module__}.{base.__qualname__}."
         )
     return found
+
+
+def named_class(
+    setting: str, spec: object, known: Mapping[str, str]
+) -> tuple[str, Mapping[str, Any]]:
+    """The dotted path and the options of what an option names.
+
+    Args:
+        setting: where the option stands, for the error.
+        spec: a short name, a dotted path, or `{"BACKEND": either, "OPTIONS": {...}}`.
+        known: the short names' dotted paths.
+
+    Raises:
+        ImproperlyConfigured: it has another shape, or names nothing.
+    """
+    given = {"BACKEND": spec} if isinstance(spec, str) else mapping(spec, setting)
+    refuse_unknown(f"key of {setting}", given, {"BACKEND", "OPTIONS"})
+    name = given.get("BACKEND")
+    require(isinstance(name, str) and name != "", f"{setting}['BACKEND']", name, "a string")
+    if name not in known and "." not in str(name):
+        raise ImproperlyConfigured(str(InvalidRequest.unknown(f"name in {setting}", name, known)))
+    options = mapping(given.get("OPTIONS", {}), f"{setting}['OPTIONS']")
+    return known.get(str(name), str(name)), options
 
 
 _backends: dict[str, BackendSettings] | None = None

@@ -1,0 +1,91 @@
+"""The models of the package fastembed, on this machine: https://github.com/qdrant/fastembed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any, Final
+from weakref import WeakSet
+
+from llmcache.backends.base import BaseBackend
+from llmcache.configuration import refuse_unknown, require
+from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.embedders.packages import require_package
+from llmcache.embedders.vectors import unit
+
+_OPTIONS: Final = frozenset({"model", "cache_dir", "model_dir", "threads"})
+_DEFAULT: Final = "BAAI/bge-small-en-v1.5"
+
+
+class FastEmbedEmbedder(BaseEmbedder):
+    """OPTIONS:
+        model: a name that fastembed knows, "BAAI/bge-small-en-v1.5" if not given.
+        model_dir: a directory that has the model's files; without it they are downloaded once.
+        cache_dir: where to.
+        threads: of the processor, for one text.
+
+    Nothing is embedded of a text that the model's tokenizer would cut.
+
+    Raises:
+        ImproperlyConfigured: the package is missing, or an option is wrong.
+    """
+
+    threshold = 0.9
+
+    def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
+        super().__init__(setting, options, store)
+        name = f"{setting}['OPTIONS']"
+        refuse_unknown(f"key of {name}", options, _OPTIONS)
+        for key in ("model", "cache_dir", "model_dir"):
+            value = options.get(key)
+            ok = value is None or (isinstance(value, (str, os.PathLike)) and bool(value))
+            require(ok, f"{name}[{key!r}]", value, "a string")
+        threads = options.get("threads")
+        ok = threads is None or (type(threads) is int and threads > 0)
+        require(ok, f"{name}['threads']", threads, "an integer from 1 up")
+        require_package(setting, "fastembed", "fastembed")
+        self.model = str(options.get("model") or _DEFAULT)
+        self._start_afresh()
+        _living.add(self)
+
+    def _start_afresh(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: Any = None
+
+    def _load(self) -> Any:
+        with self._lock:
+            if self._loaded is None:
+                from fastembed import TextEmbedding
+
+                given = {
+                    "cache_dir": self.options.get("cache_dir"),
+                    "specific_model_path": self.options.get("model_dir"),
+                    "threads": self.options.get("threads"),
+                }
+                known = {key: value for key, value in given.items() if value is not None}
+                self._loaded = TextEmbedding(self.model, **known)
+            return self._loaded
+
+    def embed(self, text: str) -> Embedded | None:
+        model = self._loaded or self._load()
+        if model.model.tokenizer.encode(text).overflowing:
+            return None
+        (vector,) = model.embed([text])
+        data = unit(vector.tolist())
+        return Embedded(data, f"fastembed {self.model}:{len(data) // 4}")
+
+    def close(self) -> None:
+        with self._lock:
+            self._loaded = None
+
+
+_living: WeakSet[FastEmbedEmbedder] = WeakSet()
+
+
+def _after_fork() -> None:
+    for embedder in list(_living):
+        embedder._start_afresh()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,234 @@
+"""A provider's embeddings endpoint, over the same upstreams as all calls.
+
+A vector that was paid for is kept twice: in the process, and among the store's own entries, as the
+entry that `embedding(model, input=text)` has there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from time import perf_counter, time
+from typing import Any, Final
+from weakref import WeakSet
+
+import orjson
+
+from llmcache import calls, events, keys
+from llmcache.backends.base import BaseBackend
+from llmcache.configuration import is_number, refuse_unknown, require
+from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.embedders.vectors import unit
+from llmcache.envelope import EnvelopeError, seal, unseal
+from llmcache.pricing import cost_of
+from llmcache.upstreams import Route, upstreams
+from llmcache.upstreams.base import UpstreamRequest
+from llmcache.usage import Usage
+
+_OPTIONS: Final = frozenset({"model", "dimensions", "timeout", "cache_size", "max_chars"})
+
+
+class ProviderEmbedder(BaseEmbedder):
+    """OPTIONS:
+        model: as calls name it: "text-embedding-3-small", or "groq/..." for another provider.
+        dimensions: sent along where given.
+        timeout: seconds; a provider that takes longer makes a miss. 2.0 if not given. Nothing is
+            tried twice.
+        cache_size: vectors that each process keeps, 1000 if not given.
+        max_chars: of a longer text (24000) nothing is embedded.
+
+    Raises:
+        ImproperlyConfigured: `model` is missing, or an option is wrong.
+    """
+
+    def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
+        super().__init__(setting, options, store)
+        refuse_unknown(f"key of {setting}['OPTIONS']", options, _OPTIONS)
+        name = f"{setting}['OPTIONS']"
+        model = options.get("model")
+        require(isinstance(model, str) and model != "", f"{name}['model']", model, "a model's name")
+        self.model = str(model)
+        self._timeout = options.get("timeout", 2.0)
+        ok = is_number(self._timeout) and self._timeout > 0
+        require(ok, f"{name}['timeout']", self._timeout, "a number of seconds above 0")
+        self._size: int = options.get("cache_size", 1000)
+        self._longest: int = options.get("max_chars", 24_000)
+        self._dimensions: int | None = options.get("dimensions")
+        for key, value in (
+            ("cache_size", self._size),
+            ("max_chars", self._longest),
+            ("dimensions", 1 if self._dimensions is None else self._dimensions),
+        ):
+            require(
+                type(value) is int and value > 0, f"{name}[{key!r}]", value, "an integer above 0"
+            )
+        self._start_afresh()
+        _living.add(self)
+
+    def _start_afresh(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Embedded] = OrderedDict()
+
+    # --- sync and async ---
+
+    def embed(self, text: str) -> Embedded | None:
+        if len(text) > self._longest:
+            return None
+        route = upstreams.route(self.model)
+        digest, request = self._request(route, text)
+        kept = self._in_process(digest)
+        if kept is not None:
+            return kept
+        try:
+            data = self.store.get(digest)
+        except Exception as error:
+            data = None
+            _store_failed(error)
+        found = self._opened(route, digest, data)
+        if found is None:
+            started = perf_counter()
+            body = route.upstream.call(request)
+            found, entry = self._accepted(route, digest, body, perf_counter() - started)
+            if entry is not None:
+                try:
+                    self.store.set(digest, *entry)
+                except Exception as error:
+                    _store_failed(error)
+        return self._keep(digest, found)
+
+    async def aembed(self, text: str) -> Embedded | None:
+        if len(text) > self._longest:
+            return None
+        route = upstreams.route(self.model)
+        digest, request = self._request(route, text)
+        kept = self._in_process(digest)
+        if kept is not None:
+            return kept
+        try:
+            data = await self.store.aget(digest)
+        except Exception as error:
+            data = None
+            _store_failed(error)
+        found = self._opened(route, digest, data)
+        if found is None:
+            started = perf_counter()
+            body = await route.upstream.acall(request)
+            found, entry = self._accepted(route, digest, body, perf_counter() - started)
+            if entry is not None:
+                try:
+                    await self.store.aset(digest, *entry)
+                except Exception as error:
+                    _store_failed(error)
+        return self._keep(digest, found)
+
+    # --- steps ---
+
+    def _request(self, route: Route, text: str) -> tuple[str, UpstreamRequest]:
+        given: dict[str, Any] = {"input": text}
+        if self._dimensions is not None:
+            given["dimensions"] = self._dimensions
+        call = calls.build("embedding", self.model, given)
+        material = keys.material(
+            call,
+            model=route.model,
+            provider=route.identity,
+            namespace=None,
+            scope=None,
+            version=self.store.settings.version,
+        )
+        request = UpstreamRequest(
+            kind="embedding",
+            model=route.model,
+            params=call.params,
+            timeout=self._timeout,
+            max_retries=0,
+        )
+        return keys.digest_of(keys.item_material(material, text)), request
+
+    def _space(self, route: Route, data: bytes) -> str:
+        return f"{route.identity} {route.model}:{len(data) // 4}"
+
+    def _in_process(self, digest: str) -> Embedded | None:
+        with self._lock:
+            found = self._kept.get(digest)
+            if found is not None:
+                self._kept.move_to_end(digest)
+            return found
+
+    def _keep(self, digest: str, found: Embedded) -> Embedded:
+        with self._lock:
+            # What it has cost was paid once.
+            self._kept[digest] = Embedded(found.data, found.space)
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return found
+
+    def _opened(self, route: Route, digest: str, data: bytes | None) -> Embedded | None:
+        if data is None:
+            return None
+        try:
+            envelope = unseal(digest, data, signed=not self.store.process_local)
+            if time() >= envelope.expires:
+                return None
+            vector = unit(orjson.loads(envelope.payload)["embedding"])
+        except (EnvelopeError, ValueError, LookupError, TypeError):
+            return None
+        return Embedded(vector, self._space(route, vector))
+
+    def _accepted(
+        self, route: Route, digest: str, body: bytes, seconds: float
+    ) -> tuple[Embedded, tuple[bytes, float | None] | None]:
+        """A new vector, and the bytes and ttl of its entry, if it is to be stored.
+
+        Raises:
+            ValueError: the provider's answer has no vector in it.
+        """
+        try:
+            answer = orjson.loads(body)
+            (part,) = answer["data"]
+            vector = unit(part["embedding"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{route.upstream.name} gave no embedding: {error}") from error
+        usage = Usage(input=(answer.get("usage") or {}).get("prompt_tokens", 0))
+        cost = cost_of(self.model, usage) or 0.0
+        found = Embedded(vector, self._space(route, vector), cost)
+        ttl = self.store.settings.timeout
+        if ttl == 0:
+            return found, None
+        part.pop("index", None)
+        now = time()
+        sealed = seal(
+            digest,
+            orjson.dumps(part),
+            created=now,
+            expires=math.inf if ttl is None else now + ttl,
+            stale_until=math.inf if ttl is None else now + ttl,
+            header={
+                "kind": "embedding",
+                "model": self.model,
+                "seconds": round(seconds, 6),
+                "usage": usage.as_dict(),
+                "answered_by": answer.get("model", route.model),
+            },
+            sign=not self.store.process_local,
+        )
+        return found, (sealed, ttl)
+
+
+def _store_failed(error: Exception) -> None:
+    events.count("vector_cache_error")
+    events.warn_once("vector_cache_error", "A vector could not be read or stored: %r", error)
+
+
+_living: WeakSet[ProviderEmbedder] = WeakSet()
+
+
+def _after_fork() -> None:
+    for embedder in list(_living):
+        embedder._start_afresh()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,33 @@
+"""Vectors as bytes: how an embedding that a provider sent becomes one that stores can compare."""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from base64 import b64decode
+from typing import Any
+
+
+def unit(embedding: Any) -> bytes:
+    """An embedding as float32 in the machine's byte order, at length 1.
+
+    Args:
+        embedding: numbers, or little-endian float32 in base64, as OpenAI's API has both.
+
+    Raises:
+        ValueError: it is no vector: empty, all zero, or with NaN or an infinity in it.
+    """
+    if isinstance(embedding, str):
+        values = array("f", b64decode(embedding, validate=True))
+        if sys.byteorder == "big":
+            values.byteswap()
+    else:
+        try:
+            values = array("f", embedding)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"an embedding is no list of numbers: {error}") from error
+    length = math.hypot(*values)
+    if not 0 < length < math.inf:  # NaN is neither
+        raise ValueError("an embedding is empty, zero or not finite")
+    return array("f", [value / length for value in values]).tobytes()

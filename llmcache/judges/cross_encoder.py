@@ -1,0 +1,116 @@
+"""A cross-encoder as judge: an ONNX model that reads both questions at once and scores them.
+
+Meant for models that were trained on pairs of questions, such as
+https://huggingface.co/cross-encoder/quora-distilroberta-base, exported to ONNX.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakSet
+
+from django.core.exceptions import ImproperlyConfigured
+
+from llmcache.configuration import is_number, refuse_unknown, require
+from llmcache.embedders.packages import require_package
+from llmcache.judges.base import BaseJudge
+
+_OPTIONS: Final = frozenset({"model_path", "tokenizer_path", "threshold", "max_tokens", "threads"})
+
+
+class CrossEncoderJudge(BaseJudge):
+    """OPTIONS:
+        model_path, tokenizer_path: the ONNX file, with one number as its output, and its
+            tokenizer.json.
+        threshold: from which score on, 0 to 1 after a sigmoid, the questions are one; 0.5 if not
+            given. The mean of both orders counts.
+        max_tokens: of two questions with more word pieces together (512) it says no.
+        threads: of the processor, for one pair (1).
+
+    Raises:
+        ImproperlyConfigured: a package or a file is missing, or an option is wrong.
+    """
+
+    def __init__(self, setting: str, options: Mapping[str, Any]) -> None:
+        super().__init__(setting, options)
+        name = f"{setting}['OPTIONS']"
+        refuse_unknown(f"key of {name}", options, _OPTIONS)
+        self._threshold = options.get("threshold", 0.5)
+        ok = is_number(self._threshold) and 0 <= self._threshold <= 1
+        require(ok, f"{name}['threshold']", self._threshold, "a score from 0 to 1")
+        self._most: int = options.get("max_tokens", 512)
+        self._threads: int = options.get("threads", 1)
+        for key, value in (("max_tokens", self._most), ("threads", self._threads)):
+            ok = type(value) is int and value > 0
+            require(ok, f"{name}[{key!r}]", value, "an integer from 1 up")
+        for package in ("numpy", "onnxruntime", "tokenizers"):
+            require_package(setting, package, "semantic-local")
+        for key in ("model_path", "tokenizer_path"):
+            if not Path(options.get(key) or "").is_file():
+                raise ImproperlyConfigured(f"{name}[{key!r}] must name a file.")
+        self._start_afresh()
+        _living.add(self)
+
+    def _start_afresh(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: tuple[Any, Any, tuple[str, ...]] | None = None
+
+    def _load(self) -> tuple[Any, Any, tuple[str, ...]]:
+        with self._lock:
+            if self._loaded is None:
+                import onnxruntime
+                from tokenizers import Tokenizer
+
+                tokenizer = Tokenizer.from_file(str(self.options["tokenizer_path"]))
+                tokenizer.no_truncation()
+                tokenizer.no_padding()
+                settings = onnxruntime.SessionOptions()
+                settings.intra_op_num_threads = self._threads
+                session = onnxruntime.InferenceSession(
+                    str(self.options["model_path"]), settings, providers=["CPUExecutionProvider"]
+                )
+                inputs = tuple(given.name for given in session.get_inputs())
+                self._loaded = tokenizer, session, inputs
+            return self._loaded
+
+    def same(self, asked: str, stored: str) -> bool:
+        one, other = self._score(asked, stored), self._score(stored, asked)
+        return one is not None and other is not None and (one + other) / 2 >= self._threshold
+
+    def _score(self, one: str, other: str) -> float | None:
+        """How sure the model is that two texts are one, 0 to 1; None if it cannot read them whole.
+
+        Raises:
+            ValueError: the model's output is not one number.
+        """
+        import numpy as np
+
+        tokenizer, session, inputs = self._loaded or self._load()
+        pieces = tokenizer.encode(one, other)
+        if len(pieces.ids) > self._most:
+            return None
+        given = {
+            "input_ids": np.array([pieces.ids], dtype=np.int64),
+            "attention_mask": np.array([pieces.attention_mask], dtype=np.int64),
+            "token_type_ids": np.array([pieces.type_ids], dtype=np.int64),
+        }
+        (output, *_) = session.run(None, {key: given[key] for key in inputs})
+        if output.size != 1 or not math.isfinite(value := float(output.reshape(-1)[0])):
+            raise ValueError(f"the model gave {output.size} numbers, or none that is finite")
+        return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))
+
+
+_living: WeakSet[CrossEncoderJudge] = WeakSet()
+
+
+def _after_fork() -> None:
+    for judge in list(_living):
+        judge._start_afresh()
+
+
+os.register_at_fork(after_in_child=_after_fork)
