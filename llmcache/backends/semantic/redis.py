@@ -30,7 +30,7 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
     """LOCATION and OPTIONS: as RedisBackend's, with database 0, the only one that Redis indexes.
 
     Further OPTIONS: `algorithm`, "flat" (the default: exact, its time grows with the vectors of a
-    partition) or "hnsw" (approximate; pays from some 50,000 vectors in one partition, and each
+    partition) or "hnsw" (approximate; pays from some 10,000 vectors in one partition, and each
     addition costs the server more). A changed algorithm rebuilds the index.
     Replicas are not searched: they may still have what is removed.
 
@@ -58,7 +58,7 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
 
         self._error_reply = ResponseError
         self._layout = Layout(self.prefix)
-        self._steps = SemanticSteps(self._layout, self.alias)
+        self._steps = SemanticSteps(self._layout, self.alias, by_graph=self._algorithm == "hnsw")
 
     def _make_index(self, dimension: int) -> None:
         from llmcache.backends.semantic.redis_index import make

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from llmcache.backends.redis_commands import batches
 from llmcache.backends.semantic.base import Neighbour, Vector
 from llmcache.backends.semantic.places import FLOAT, place
-from llmcache.backends.semantic.redis_vectors import Command, Layout, Row
+from llmcache.backends.semantic.redis_vectors import Command, Layout, Row, total
 from llmcache.exceptions import UnsupportedOperation
 
 T = TypeVar("T")
@@ -28,6 +28,15 @@ _ROUNDS: Final = 5
 _WIDER: Final = 8
 
 
+# Left to itself the server compares all vectors of a place that it would find faster in the graph,
+# where they are many of the graph's; how many is asked now and then.
+_BY_GRAPH: Final = " HYBRID_POLICY BATCHES"
+_MANY: Final = 1000
+_SHARE: Final = 20
+_COUNTED_EVERY: Final = 200
+_COUNTED: Final = 1024
+
+
 class Refused(UnsupportedOperation):
     """The server has no search."""
 
@@ -39,10 +48,16 @@ class Refused(UnsupportedOperation):
 
 
 class SemanticSteps:
-    """The steps of one alias; remembers whether its server searches within scripts."""
+    """The steps of one alias; remembers whether its server searches within scripts.
 
-    def __init__(self, layout: Layout, alias: str) -> None:
+    Args:
+        by_graph: whether the index has a graph.
+    """
+
+    def __init__(self, layout: Layout, alias: str, *, by_graph: bool) -> None:
         self._layout = layout
+        self._by_graph = by_graph
+        self._policies: dict[str, tuple[str, int]] = {}
         self._alias = alias
         self._scripted = True
         self._indexed: set[int] = set()
@@ -62,8 +77,9 @@ class SemanticSteps:
         if limit < 1 or not data or len(data) % FLOAT:
             return live
         tag, asked = place(self._layout.prefix, partition, space, len(data)), limit
+        policy = (yield from self._policy(tag, len(data) // FLOAT)) if self._by_graph else ""
         for _ in range(_ROUNDS):
-            rows = yield from self._search(tag, data, asked)
+            rows = yield from self._search(tag, data, asked, policy)
             found = (self._layout.neighbour(row) for row in rows if row.live)
             live = [neighbour for neighbour in found if neighbour is not None][:limit]
             dead = [row.digest for row in rows if not row.live]
@@ -74,12 +90,28 @@ class SemanticSteps:
             asked *= _WIDER
         return live
 
-    def _search(self, tag: str, data: bytes, limit: int) -> Steps[list[Row]]:
+    def _policy(self, tag: str, dimension: int) -> Steps[str]:
+        policy, left = self._policies.get(tag, ("", 0))
+        if not left:
+            replies = yield [self._layout.count(dimension, tag), self._layout.count(dimension)]
+            if any(isinstance(reply, Exception) for reply in replies):
+                return ""  # the search will say why
+            here, all_ = map(total, replies)
+            policy = _BY_GRAPH if here >= _MANY and here * _SHARE >= all_ else ""
+            left = _COUNTED_EVERY
+            if len(self._policies) >= _COUNTED:
+                self._policies.clear()
+        self._policies[tag] = policy, left - 1
+        return policy
+
+    def _search(self, tag: str, data: bytes, limit: int, policy: str) -> Steps[list[Row]]:
         if self._scripted:
-            reply = yield from self._indexed_search(self._layout.search(tag, data, limit), data)
+            command = self._layout.search(tag, data, limit, policy)
+            reply = yield from self._indexed_search(command, data)
             if not isinstance(reply, Exception):
                 return self._layout.read(reply)
-        reply = yield from self._indexed_search(self._layout.bare_search(tag, data, limit), data)
+        command = self._layout.bare_search(tag, data, limit, policy)
+        reply = yield from self._indexed_search(command, data)
         if isinstance(reply, Exception):
             raise reply
         # The server doesn't search within scripts, or this user may not run any.
@@ -108,8 +140,8 @@ class SemanticSteps:
         if not own:
             return 0
         # Each index lists the hashes of all dimensions; one made just now has not seen them all.
-        found = _good((yield [("FT.SEARCH", name, "*", "LIMIT", 0, 0) for name in own]))
-        return max(int(one[b"total_results"] if isinstance(one, dict) else one[0]) for one in found)
+        counts = [self._layout.count(int(name[len(head) :])) for name in own]
+        return max(map(total, _good((yield counts))))
 
     def delete(self, digests: list[str]) -> Steps[int]:
         removed = 0

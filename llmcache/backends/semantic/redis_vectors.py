@@ -93,18 +93,23 @@ class Layout:
         """Remove the vectors of entries that are gone."""
         return ("EVAL", _FORGET, 0, self.head, self.prefix, *digests)
 
-    def search(self, tag: str, data: bytes, limit: int) -> Command:
+    def count(self, dimension: int, tag: str | None = None) -> Command:
+        """Ask how many vectors a place has, or how many there are at all."""
+        asked = "*" if tag is None else f"@place:{{{tag}}}"
+        return ("FT.SEARCH", self.index(dimension), asked, "LIMIT", 0, 0, "DIALECT", 2)
+
+    def search(self, tag: str, data: bytes, limit: int, policy: str = "") -> Command:
         """Search and look whether the entries are there, in one go."""
         dimension = len(data) // FLOAT
-        asked = _query(tag, dimension, limit)
+        asked = _query(tag, dimension, limit, policy)
         index = self.index(dimension)
         return ("EVAL", _SEARCH, 0, index, asked, data, limit, self.head, self.prefix)
 
-    def bare_search(self, tag: str, data: bytes, limit: int) -> Command:
+    def bare_search(self, tag: str, data: bytes, limit: int, policy: str = "") -> Command:
         """Only search, for servers that allow no search in a script."""
         dimension = len(data) // FLOAT
         return (
-            *("FT.SEARCH", self.index(dimension), _query(tag, dimension, limit)),
+            *("FT.SEARCH", self.index(dimension), _query(tag, dimension, limit, policy)),
             *("PARAMS", 2, "vector", data, "SORTBY", "distance"),
             *("RETURN", 2, "distance", "prompt", "LIMIT", 0, limit, "DIALECT", 2),
         )
@@ -145,8 +150,13 @@ def field(dimension: int) -> str:
     return f"vector_{dimension}"
 
 
-def _query(tag: str, dimension: int, limit: int) -> str:
-    return f"(@place:{{{tag}}})=>[KNN {limit} @{field(dimension)} $vector AS distance]"
+def total(reply: Any) -> int:
+    """The number in the reply to a `count`."""
+    return int(reply[b"total_results"] if isinstance(reply, Mapping) else reply[0])
+
+
+def _query(tag: str, dimension: int, limit: int, policy: str) -> str:
+    return f"(@place:{{{tag}}})=>[KNN {limit} @{field(dimension)} $vector{policy} AS distance]"
 
 
 def _mapping(fields: Any) -> Mapping[bytes, bytes]:

@@ -148,6 +148,23 @@ def test_the_algorithm_is_the_one_asked_for_and_a_changed_one_keeps_the_vectors(
     second.close()
 
 
+@pytest.mark.parametrize("share", [1, 40])
+def test_a_graph_finds_big_and_small_partitions_among_others(
+    redis_server: RedisServer, place: str, share: int
+) -> None:
+    store = semantic(redis_server.url, place, algorithm="hnsw")
+    vectors = cloud(3000)
+    for n in range(share):
+        fill(store, range(n, 3000, share), vectors[n::share], partition=str(n))
+    own = vectors[::share]
+    questions = cloud(250, seed=3)
+    found = [prompts(store, question, 1, partition="0") for question in questions]
+    wanted = [[str(number * share)] for number in (questions @ own.T).argmax(axis=1)]
+    assert sum(map(list.__eq__, found, wanted)) >= 0.98 * len(questions)
+    store.clear()
+    store.close()
+
+
 def test_an_index_that_is_lost_is_made_again_over_what_is_there(store: Any, raw: Any) -> None:
     fill(store, range(50), cloud(50))
     raw.execute_command("FT.DROPINDEX", store._layout.index(16))
@@ -190,7 +207,7 @@ def test_vectors_that_are_damaged_or_foreign_are_ignored(store: Any, raw: Any) -
     tag = raw.hget(hash_key(store, "x"), "place")
     raw.hset(foreign, mapping={"place": tag, "prompt": "no", "vector_4": X.tobytes()})
     raw.set(store.prefix + "not-a-digest", b"1")
-    assert prompts(store, X, 50) == ["x", "y", "z"]
+    assert prompts(store, unit(0.9, 0.4, 0.1, 0), 50) == ["x", "y", "z"]
     assert prompts(store, X, 1) == ["x"]
     raw.delete(foreign, store.prefix + "not-a-digest")
 
