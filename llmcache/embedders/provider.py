@@ -219,7 +219,6 @@ class ProviderEmbedder(BaseEmbedder):
 
 
 def _store_failed(error: Exception) -> None:
-    events.count("vector_cache_error")
     events.warn_once("vector_cache_error", "A vector could not be read or stored: %r", error)
 
 
