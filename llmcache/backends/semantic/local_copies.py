@@ -88,8 +88,6 @@ class Copy:
             if version == self._version:
                 return False
             self._version = None
-            if version[0] != self.made:
-                self._begin(version[0])
             news = self._read(rows)
             self._apply(news)
             self._version = version

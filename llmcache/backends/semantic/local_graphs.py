@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +34,7 @@ _SAVED_EVERY: Final = 0.1
 # Seconds.
 _LEFT: Final = 3600
 _PATIENCE: Final = 10
+_POLL: Final = 0.1
 
 
 class Graphs:
@@ -82,6 +85,13 @@ class Graphs:
                     self._waiting.pop(name, None)
 
     def _build(self, copy: Copy, closed: threading.Event) -> None:
+        if copy.graph is not None:
+            return self._extend(copy, closed)
+        # Processes that start together need one and the same graph: one builds it, the others load.
+        with _turn(self._of_all, closed):
+            self._extend(copy, closed)
+
+    def _extend(self, copy: Copy, closed: threading.Event) -> None:
         made, rows = copy.made, copy.view()
         path, dimension = self._of(copy.name), copy.size // FLOAT
         graph = copy.graph or Graph.load(path, made, dimension)
@@ -103,6 +113,10 @@ class Graphs:
             rows = copy.view()
         if len(graph) - known > _SAVED_EVERY * len(graph):
             graph.save(path, made)
+
+    @property
+    def _of_all(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-graphs.lock")
 
     def _of(self, name: str) -> Path:
         return self._path.with_name(f"{self._path.name}-{name}.graph")
@@ -128,6 +142,25 @@ class Graphs:
         self._closed.set()
         self.wait(_PATIENCE)
         self._closed = threading.Event()
+
+
+@contextmanager
+def _turn(path: Path, closed: threading.Event) -> Iterator[None]:
+    """Wait until no other process of this machine is in it, or until the store is closed."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    # Not flock: a forked child would go on holding that.
+    with path.open("ab") as file:
+        while not closed.is_set():
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                closed.wait(_POLL)
+        yield
 
 
 def _unknown(graph: Graph, rows: View) -> NDArray[np.int64]:

@@ -385,6 +385,33 @@ def test_a_second_process_loads_the_graph_that_the_first_has_built(tmp_path: Pat
     second.close()
 
 
+_HOLDER = """
+import fcntl, sys, time
+file = open(sys.argv[1], "ab")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_while_another_process_builds_all_are_compared_and_if_it_dies_one_builds(
+    store: Any, tmp_path: Path
+) -> None:
+    fill(store, range(1000), cloud(1000))
+    lock = tmp_path / "cache.db.vectors-graphs.lock"
+    holder = subprocess.Popen([sys.executable, "-c", _HOLDER, str(lock)], stdout=subprocess.PIPE)
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert prompts(store, cloud(1000)[7], 1) == ["7"]
+        assert not store._graphs.wait(0.5)
+        assert list(tmp_path.glob("*.graph")) == []
+        assert prompts(store, cloud(1000)[8], 1) == ["8"]
+        holder.kill()
+    assert len(built(store)) == 1000
+
+
 @pytest.mark.usefixtures("small_graphs")
 @pytest.mark.parametrize("kind", ["noise", "cut", "turned bit", "another file's", "empty"])
 def test_a_damaged_graph_is_built_anew(tmp_path: Path, kind: str) -> None:
