@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from llmcache.backends.base import Item
 from llmcache.backends.semantic.base import SemanticBackend, Vector
+from llmcache.backends.semantic.redis import RedisSemanticBackend
 from tests.backends.conftest import ASYNC, Door
 from tests.backends.stores import Make, semantic_local, semantic_redis
 
@@ -87,7 +88,17 @@ def make(request: pytest.FixtureRequest, settings: Any) -> Iterator[Make]:
 
     yield make
     for backend in made:
+        if isinstance(backend, RedisSemanticBackend):
+            drop(backend)
         backend.close()
+
+
+def drop(store: RedisSemanticBackend) -> None:
+    """Leave no index behind: each one slows the server that tests share."""
+    store.clear()
+    for name in store.connections.primary.execute_command("FT._LIST"):
+        if name.startswith(store._layout.head.encode()):
+            store.connections.primary.execute_command("FT.DROPINDEX", name)
 
 
 @pytest.fixture(params=["sync", "async"])

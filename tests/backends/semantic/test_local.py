@@ -164,12 +164,22 @@ def test_vectors_outlive_the_process_that_wrote_them(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_forked_child_searches_and_writes_beside_its_parent(store: Any) -> None:
+def test_a_child_forked_in_the_middle_of_a_search_works_beside_its_parent(store: Any) -> None:
     fill(store, "x", X[None])
     assert prompts(store, X) == ["x"]
+    held, release = threading.Event(), threading.Event()
+
+    def search() -> None:
+        with store._file.lock:
+            held.set()
+            release.wait(20)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    held.wait(20)
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(10)  # a child that waits for its parent's thread does so for ever
         ok = False
         try:
             ok = prompts(store, X, 1) == ["x"]
@@ -177,6 +187,8 @@ def test_a_forked_child_searches_and_writes_beside_its_parent(store: Any) -> Non
             ok = ok and prompts(store, Y, 1) == ["y"]
         finally:
             os._exit(0 if ok else 1)
+    release.set()
+    thread.join()
     for n in range(20):
         fill(store, [n], Z[None])
         assert prompts(store, Z, 1) == [str(n)]
@@ -191,10 +203,15 @@ def test_whoever_is_far_behind_reads_a_place_anew(
     monkeypatch.setattr(local_rows, "LOG_LENGTH", 10)
     one, two = semantic(tmp_path), semantic(tmp_path)
     fill(one, range(100), cloud(100))
+    end = time.time() + 1
+    one.touch(digest(99), 1)
     assert prompts(two, cloud(100)[7], 1) == ["7"]
+    assert one.touch(digest(99), None)
     one.delete_many([digest(number) for number in range(50)])
     fill(one, range(100, 120), cloud(20, seed=5))
     assert rows(tmp_path, "SELECT count(*) FROM changes") == [(10,)]
+    time.sleep(max(0.0, end + 0.05 - time.time()))
+    assert prompts(two, cloud(100)[99], 1) == ["99"]
     assert "7" not in prompts(two, cloud(100)[7], 120)
     assert len(prompts(two, cloud(100)[7], 120)) == 70
     one.close()
@@ -414,7 +431,9 @@ def test_while_another_process_builds_all_are_compared_and_if_it_dies_one_builds
 
 @pytest.mark.usefixtures("small_graphs")
 @pytest.mark.parametrize("kind", ["noise", "cut", "turned bit", "another file's", "empty"])
-def test_a_damaged_graph_is_built_anew(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_graph_is_built_anew(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     first = semantic(tmp_path)
     fill(first, range(1000), cloud(1000))
     built(first)
@@ -434,6 +453,7 @@ def test_a_damaged_graph_is_built_anew(tmp_path: Path, kind: str) -> None:
     path.write_bytes(data)
     second = semantic(tmp_path)
     assert len(built(second)) == 1000
+    assert "built anew (checksum)" in caplog.text  # the library itself would have believed it
     assert recall(second, cloud(1000), range(1000), cloud(1000)[:100]) >= 0.98
     second.close()
 

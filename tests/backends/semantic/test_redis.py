@@ -20,7 +20,7 @@ from llmcache.backends.semantic import redis_index
 from llmcache.backends.semantic.redis import RedisSemanticBackend
 from llmcache.conf import BackendSettings
 from llmcache.exceptions import UnsupportedOperation
-from tests.backends.semantic.conftest import cloud, digest, fill, prompts, unit, vector
+from tests.backends.semantic.conftest import cloud, digest, drop, fill, prompts, unit, vector
 from tests.backends.stores import unique
 from tests.servers.redis import RedisServer, own_server, plain_server
 
@@ -54,7 +54,7 @@ def raw(redis_server: RedisServer) -> Iterator[Any]:
 def store(redis_server: RedisServer, place: str) -> Iterator[Any]:
     store = semantic(redis_server.url, place)
     yield store
-    store.clear()
+    drop(store)
     store.close()
 
 
@@ -144,6 +144,7 @@ def test_the_algorithm_is_the_one_asked_for_and_a_changed_one_keeps_the_vectors(
     for number in (0, 77, 199):
         assert prompts(second, cloud(200)[number], 1) == [str(number)]
         assert prompts(first, cloud(200)[number], 1) == [str(number)]
+    drop(first)
     first.close()
     second.close()
 
@@ -161,7 +162,7 @@ def test_a_graph_finds_big_and_small_partitions_among_others(
     found = [prompts(store, question, 1, partition="0") for question in questions]
     wanted = [[str(number * share)] for number in (questions @ own.T).argmax(axis=1)]
     assert sum(map(list.__eq__, found, wanted)) >= 0.98 * len(questions)
-    store.clear()
+    drop(store)
     store.close()
 
 
@@ -262,7 +263,7 @@ def test_replies_of_the_newer_protocol_are_understood(
     assert prompts(store, X, 1) == ["x"]
     assert store.vector_count() == 3
     assert asyncio.run(store.anearest("p", "s", Y.tobytes(), 1))[0].prompt == "y"
-    store.clear()
+    drop(store)
     store.close()
 
 
