@@ -54,6 +54,8 @@ def test_another_number_is_another_question(asked: str, stored: str) -> None:
         ("What came with Python 3.10?", "Python 3.10: what was new?"),
         ("Is covid19 over?", "Is COVID19 over now?"),
         ("Which is the one to take?", "Which do I take?"),
+        ("A half hour walk", "A 30 minute walk"),
+        ("Ｏｐｅｎ ３ doors", "Open 3 doors"),
         ("Is ½ enough?", "Is ½ of it enough?"),
     ],
 )

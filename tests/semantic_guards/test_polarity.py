@@ -49,6 +49,7 @@ def test_both_negated_or_negative_pass(asked: str, stored: str) -> None:
         ("A menu for breakfast", "A menu for dinner"),
         ("Undergraduate courses", "Courses for a master"),
         ("A bigger limit", "Reduce the limit"),
+        ("Was he dishonest?", "Was he honest?"),
         ("Courses for employers", "Courses for employees"),
     ],
 )

@@ -63,7 +63,7 @@ class AimGuard(Guard):
     def objection(self, asked: Reading, stored: Reading) -> str:
         mine, theirs = _asked_for(asked.words), _asked_for(stored.words)
         if mine and theirs:
-            if not mine & theirs and all(_apart(one, theirs) for one in mine):
+            if all(_apart(one, theirs) for one in mine):
                 return f"{min(mine)} against {min(theirs)}"
         elif not mine and not theirs and _modality(asked.words) ^ _modality(stored.words) == _BOTH:
             return "what must be against what may be"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -26,15 +25,8 @@ class NumberGuard(Guard):
         if different is not None:
             shown = different.spelling or f"{different.number:g} {different.dimension}".strip()
             return f"{shown} is in one of them only"
-        code = next(_unmatched_codes(asked, stored), None)
+        code = min(asked.codes ^ stored.codes, default="")
         return f"{code} is in one of them only" if code else ""
-
-
-def _unmatched_codes(asked: Reading, stored: Reading) -> Iterator[str]:
-    for one, other in ((asked, stored), (stored, asked)):
-        for code in one.codes - other.codes:
-            if code not in "".join(other.words):  # written apart
-                yield code
 
 
 class DateGuard(Guard):

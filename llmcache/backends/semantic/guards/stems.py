@@ -41,6 +41,8 @@ def stem(word: str) -> str:
 
 @lru_cache(maxsize=16384)
 def _stem(word: str) -> str:
+    if word.endswith(("ee", "ees")):
+        return word.removesuffix("s")  # a trainee is neither a trainer nor in training
     for ending, kept, least in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= least:
             base = word[: len(word) - len(ending)] + kept

@@ -106,12 +106,12 @@ class EntityGuard(Guard):
 def _unknown_names(reading: Reading, other: Reading) -> set[str]:
     return {
         name
-        for name in _names(reading.text) - _names(other.text)
+        for name in names(reading.text) - names(other.text)
         if not any(agree(name, known) for known in other.stems) and not _stands_for(name, other)
     }
 
 
-def _names(text: str) -> set[str]:
+def names(text: str) -> set[str]:
     """Words with a capital letter that no sentence begins with, as stems."""
     text = unicodedata.normalize("NFKC", text[-LONGEST:])
     words = _WORD.findall(text)

@@ -47,8 +47,6 @@ _ENDINGS: Final = frozenset(
         "en",
     )
 )
-# Employer and employee, trainer and trainee: the ending is what tells them apart.
-_OPPOSED: Final = (frozenset({"er", "e"}), frozenset({"er", "ee"}), frozenset({"or", "e"}))
 _LEAST_STEM: Final = 5
 # Beyond that the prompts are worded differently, whatever a few words mean.
 _MOST_PAIRS: Final = 4096
@@ -79,12 +77,7 @@ def _akin(one: str, other: str) -> bool:
 def _related(one: str, other: str) -> bool:
     shared = shared_start(one, other)
     endings = one[shared:], other[shared:]
-    return (
-        shared >= _LEAST_STEM
-        and endings[0] in _ENDINGS
-        and endings[1] in _ENDINGS
-        and frozenset(endings) not in _OPPOSED
-    )
+    return shared >= _LEAST_STEM and endings[0] in _ENDINGS and endings[1] in _ENDINGS
 
 
 def leftovers(one: Iterable[str], other: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _CONFUSABLE = """
+    employer:employee trainer:trainee interviewer:interviewee payer:payee licenser:licensee
     action:auction adapt:adopt adaptable:adoptable adoption:adaption angel:angle august:augusta
     banking:backing barn:bran barred:bared batter:butter battery:buttery better:batter
     blending:bending booting:booking broker:broken brother:bother calm:clam cancel:cancer

@@ -25,7 +25,7 @@ FUNCTION: Final = _set(
     get got getting gets gotten
     like just really actually basically well also too even please thanks thank cheers hi hello
     hey
-    morning evening um uh er erm ok okay now some any
+    morning evening um uh er erm ok okay yes yeah yep oh ah sorry now some any
     tell telling tells told say says saying said explain describe show give let know want wants
     wanted need needs needed
     possible allowed able way help trying try wondering wonder would could
