@@ -44,7 +44,7 @@ class MiniLMEmbedder(BaseEmbedder):
         ImproperlyConfigured: a package or a file is missing.
     """
 
-    threshold = 0.75
+    threshold = 0.7
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)

@@ -1,0 +1,252 @@
+"""What is measured over labelled pairs, with figures that can be told by hand."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import orjson
+import pytest
+from django.test import override_settings
+
+from llmcache import caching, matching
+from llmcache.evaluation import curve, measuring, report, rows
+from llmcache.evaluation.intervals import Share
+from llmcache.evaluation.measuring import Measured
+from llmcache.evaluation.rows import BadRow, Row
+from llmcache.matching import Matcher
+from llmcache.models import MatchedPair
+from tests.matching.conftest import WORDS
+from tests.matching.verdicts import FixedJudge
+from tests.matching.words import WordEmbedder
+
+PAIRS = [
+    # similarity 1, 0.75, 0.5, and one that a guard refuses though it is near
+    {"a": "red apple pie recipe", "b": "pie recipe red apple", "same": True, "category": "order"},
+    {"a": "red apple pie recipe", "b": "red apple pie recipes", "same": True, "category": "form"},
+    {"a": "red apple pie recipe", "b": "red apple from bakeries", "same": False},
+    {"a": "bake 3 apple pies today", "b": "bake 9 apple pies today", "same": False},
+]
+
+
+def row(values: dict[str, Any]) -> Row:
+    (found,) = rows.parsed([orjson.dumps(values)])
+    return found
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Any:
+    """A matcher of these OPTIONS over a real store on disk."""
+    WordEmbedder.texts.clear()
+
+    def made(**options: Any) -> Matcher:
+        store = {
+            "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+            "LOCATION": str(tmp_path),
+            "OPTIONS": {"embedder": WORDS, "guards": ["numbers"], **options},
+        }
+        with override_settings(LLMCACHE={"default": store}):
+            cache = caching.for_alias("default")
+            assert cache is not None
+            found = matching.for_store(cache)
+            assert found is not None
+            return found
+
+    return made
+
+
+def measured(matcher: Matcher, *pairs: dict[str, Any]) -> Measured:
+    return measuring.measure(matcher, [row(values) for values in pairs or PAIRS])
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    # R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_intervals_are_wilsons(count: int, total: int, low: float, high: float) -> None:
+    share = Share(count, total)
+    assert (share.low, share.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_of_nothing_nothing_is_known() -> None:
+    share = Share(0, 0)
+    assert (share.value, share.low, share.high, str(share)) == (None, 0.0, 1.0, "-")
+
+
+def test_hits_and_wrong_answers_are_counted_at_any_threshold(make: Any) -> None:
+    found = measured(make())
+    assert [one.similarity for one in found.scored] == pytest.approx([1.0, 0.75, 0.5, 0.8])
+    at = found.at(0.7)
+    assert (at.hits.count, at.hits.total, at.wrong.count, at.wrong.total) == (2, 2, 0, 2)
+    at = found.at(0.4)
+    assert (at.hits.count, at.wrong.count) == (2, 1)
+    at = found.at(0.9)
+    assert (at.hits.count, at.wrong.count) == (1, 0)
+    bare = found.at(0.7, guarded=False)
+    assert (bare.hits.count, bare.wrong.count) == (2, 1)
+    assert found.guards == {"numbers": (0, 1)}
+    assert found.configured == 0.7
+
+
+def test_the_curve_agrees_with_every_single_threshold(make: Any) -> None:
+    found = measured(make())
+    for guarded in (True, False):
+        for figures in found.curve(guarded=guarded):
+            alone = found.at(figures.threshold, guarded=guarded)
+            assert (alone.hits, alone.wrong) == (figures.hits, figures.wrong)
+
+
+def test_the_best_threshold_has_the_most_hits_within_the_limit(make: Any) -> None:
+    found = measured(make(guards=[]))
+    best = found.best(0.0)
+    assert best is not None
+    assert (best.hits.count, best.wrong.count) == (1, 0)
+    best = found.best(0.5)
+    assert best is not None
+    assert (best.threshold, best.hits.count, best.wrong.count) == (pytest.approx(0.75), 2, 1)
+
+
+def test_categories_have_figures_of_their_own(make: Any) -> None:
+    groups = measured(make()).by_category(0.9)
+    assert {name: figures.hits.count for name, figures in groups.items()} == {
+        "": 0,
+        "form": 0,
+        "order": 1,
+    }
+
+
+def test_a_text_is_embedded_once_however_often_it_appears(make: Any) -> None:
+    measured(make())
+    assert len(WordEmbedder.texts) == len(set(WordEmbedder.texts)) == 6
+
+
+def test_conversations_with_other_turns_are_never_served(make: Any) -> None:
+    def turns(before: str) -> list[dict[str, str]]:
+        return [{"role": "system", "content": before}, {"role": "user", "content": "hello there"}]
+
+    equal = {"a": turns("x"), "b": turns("x"), "same": True}
+    other = {"a": turns("x"), "b": turns("y"), "same": False}
+    found = measured(make(), equal, other)
+    assert [one.similarity for one in found.scored] == [pytest.approx(1.0), None]
+    assert found.apart == 1
+    assert found.at(0.0).wrong.count == 0
+
+
+def test_what_cannot_be_embedded_is_never_served_and_is_counted(make: Any) -> None:
+    embedder = {"BACKEND": WORDS, "OPTIONS": {"most": 4}}
+    long = {"a": "one two three four five", "b": "one two three four five six", "same": False}
+    found = measured(make(embedder=embedder), long, PAIRS[0])
+    assert found.not_embedded == 1
+    assert found.at(0.0).wrong.count == 0
+    assert measured(make(embedder={"BACKEND": WORDS, "OPTIONS": {"fail": True}})).not_embedded == 4
+
+
+@pytest.mark.parametrize("says", [True, False, "fail"])
+def test_the_judge_decides_inside_its_band_only(make: Any, says: Any) -> None:
+    FixedJudge.asked.clear()
+    judge = {"BACKEND": "tests.matching.verdicts.FixedJudge", "OPTIONS": {"says": says}}
+    found = measured(make(judge=judge, judge_band=[0.4, 0.8]))
+    assert len(FixedJudge.asked) == 2  # neither the pair above the band nor the one refused
+    at = found.at(0.7)
+    assert (at.hits.count, at.wrong.count) == ((2, 1) if says is True else (1, 0))
+    assert found.judge_failures == (2 if says == "fail" else 0)
+
+
+def test_wrong_pairs_are_listed_the_nearest_first(make: Any) -> None:
+    wrong = measured(make(guards=[])).wrong_at(0.4)
+    assert [one.similarity for one in wrong] == pytest.approx([0.8, 0.5])
+
+
+# --- rows ---
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"not json", "Line 1"),
+        (b"[1]", "no JSON object"),
+        (b'{"a": "x", "b": "y"}', "same"),
+        (b'{"a": "x", "b": "y", "same": 1}', "same"),
+        (b'{"a": "x", "same": true}', "`b`"),
+        (b'{"a": "", "b": "y", "same": true}', "`a`"),
+        (b'{"a": [], "b": "y", "same": true}', "`a`"),
+        (b'{"a": [{"role": "system", "content": "s"}], "b": "y", "same": true}', "`a`"),
+        (b'{"a": ["text"], "b": "y", "same": true}', "`a`"),
+    ],
+)
+def test_a_damaged_line_is_named(line: bytes, words: str) -> None:
+    with pytest.raises(BadRow, match=words):
+        list(rows.parsed([line]))
+    bad: list[BadRow] = []
+    good = b'{"a": "x", "b": "y", "same": true}'
+    assert len(list(rows.parsed([line, b"", good], bad))) == 1
+    assert len(bad) == 1
+
+
+def test_packed_files_are_read_too(tmp_path: Path) -> None:
+    content = b"".join(orjson.dumps(values) + b"\n" for values in PAIRS)
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "a.jsonl.gz"
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    assert list(rows.read(plain)) == list(rows.read(packed))
+
+
+def test_the_sample_has_its_rows_and_its_attribution() -> None:
+    found = list(rows.sample())
+    assert (len(found), sum(one.same for one in found)) == (600, 300)
+    folder = Path(rows.__file__).parent / "data"
+    assert "CC BY 4.0" in (folder / "ATTRIBUTION.md").read_text()
+
+
+@pytest.mark.django_db
+def test_decided_pairs_of_the_database_are_rows() -> None:
+    common = {"alias": "default", "digest": "ab", "similarity": 0.9, "how": "served"}
+    known = {"asked": "x", "stored": "y", "whole": True}
+    MatchedPair.objects.create(pair="1", same=True, **known, **common)
+    MatchedPair.objects.create(pair="2", same=False, **known, **common)
+    MatchedPair.objects.create(pair="3", same=None, **known, **common)
+    MatchedPair.objects.create(pair="4", same=True, asked="x…", stored="y", **common)
+    MatchedPair.objects.create(pair="5", same=True, **known, **{**common, "alias": "other"})
+    assert [one.same for one in rows.from_database("default")] == [True, False]
+    assert len(list(rows.from_database())) == 3
+
+
+# --- what is shown ---
+
+
+def test_the_curve_is_a_drawing_with_its_lines_and_its_mark(make: Any) -> None:
+    drawn = curve.svg(measured(make()), 0.7)
+    root = ElementTree.fromstring(drawn)
+    names = {"svg": "http://www.w3.org/2000/svg"}
+    lines = {
+        line.get("class"): line.get("points")
+        for line in root.findall("svg:polyline", names)
+        if len((line.get("points") or "").split()) > 2
+    }
+    assert set(lines) == {"hits", "wrong", "hits bare", "wrong bare"}
+    assert lines["wrong"] != lines["wrong bare"]
+    assert root.find("svg:title", names) is not None
+    description = root.find("svg:desc", names)
+    assert description is not None and "0.700" in (description.text or "")
+    assert "<script" not in drawn
+
+
+def test_the_curve_of_many_pairs_stays_small(make: Any) -> None:
+    scored = [measuring.Scored(row(PAIRS[number % 2]), number / 5000) for number in range(5000)]
+    drawn = curve.svg(Measured(scored, 0.7), 0.7)
+    assert len(drawn) < 40_000
+    ElementTree.fromstring(drawn)
+
+
+def test_the_report_says_all_that_was_measured(make: Any) -> None:
+    text = "\n".join(report.lines(measured(make()), 0.7))
+    for words in ("100.0%", "order", "numbers", "without guards", "Best threshold at 5% wrong"):
+        assert words in text
