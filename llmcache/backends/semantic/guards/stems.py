@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+_ACTED_UPON: Final = frozenset(
+    ["employee", "trainee", "interviewee", "payee", "licensee", "lessee", "mentee", "nominee"]
+)
 LONGEST_WORD: Final = 40
 """What is longer is no word but a key, a path or noise, and is compared as it is."""
 _ENDINGS: Final = (
@@ -41,7 +44,7 @@ def stem(word: str) -> str:
 
 @lru_cache(maxsize=16384)
 def _stem(word: str) -> str:
-    if word.endswith(("ee", "ees")):
+    if word.removesuffix("s") in _ACTED_UPON:
         return word.removesuffix("s")  # a trainee is neither a trainer nor in training
     for ending, kept, least in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= least:
