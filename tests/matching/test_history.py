@@ -50,6 +50,7 @@ def test_long_turns_are_cut_so_that_each_has_its_part() -> None:
     [
         "Do you deliver garden furniture to Jersey?",
         "By the way, do you deliver garden furniture?",
+        "Ok, one more thing: do you deliver garden furniture?",
         "Is there a garden furniture sale this week?",
         "Do you deliver garden furniture, and how much is it?",
         "If my garden chair arrives broken can I return it?",
@@ -66,7 +67,7 @@ def test_a_full_question_stands_alone(message: str) -> None:
         "so when does the garden furniture come?",
         "Does that garden chair fold?",
         "When do they open the garden centre?",
-        "What is the price there for garden chairs?",
+        "What do garden chairs weigh there?",
         "reserve the first garden chair",
         "reserve the third garden chair",
         "how much?",
@@ -192,6 +193,19 @@ def test_a_question_of_its_own_is_served_whatever_was_said_before() -> None:
 def test_a_question_that_leans_on_nothing_is_not_served_from_a_conversation() -> None:
     assert objection(talk("how do I send it back?"), KETTLE)
     assert objection(talk("how do I return the kettle I bought?"), KETTLE)
+
+
+def test_other_numbers_and_days_in_other_words_are_other_facts() -> None:
+    one = talk("I need a sofa", "Sure, we deliver on Tuesday for 20", "and when is it here?")
+    two = talk("a settee please", "The van can bring one Friday, 45 all in", "and when is it here?")
+
+    assert objection(one, two) == "20 against 45"
+
+
+def test_a_question_of_its_own_and_one_that_leans_are_not_one() -> None:
+    own = [*KETTLE[:1], ("user", "Do you deliver garden furniture to Jersey?")]
+
+    assert objection(own, KETTLE) == "only one of them stands without its history"
 
 
 def test_what_is_too_long_to_compare_is_not_served() -> None:

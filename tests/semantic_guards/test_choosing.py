@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +115,10 @@ def test_a_guard_that_cannot_be_had_is_refused(chosen: Any, said: str) -> None:
         guards.build("the option", chosen)
 
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULT | {"entities"}))
+def test_every_guard_is_in_the_guide(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text()
+
+    assert f"\n| `{name}` |" in page
