@@ -1,11 +1,9 @@
-"""What only the semantic store on disk does: processes that share it, damage, memory, graphs."""
+"""What only the semantic store on disk does: its processes and its memory."""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,23 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.backends.disk import DiskBackend
-from llmcache.backends.semantic import local_graphs, local_rows
-from llmcache.backends.semantic.local import LocalSemanticBackend
+from llmcache.backends.semantic import local_rows
 from llmcache.conf import BackendSettings
 from tests.backends.semantic.conftest import Floats, cloud, digest, fill, prompts, unit, vector
+from tests.backends.semantic.local_stores import rows, semantic
 
 X, Y, Z = unit(1, 0, 0, 0), unit(0, 1, 0, 0), unit(0, 0, 1, 0)
-
-
-def semantic(place: object, key_prefix: str = "", **options: Any) -> Any:
-    return LocalSemanticBackend(
-        BackendSettings(alias="l", location=str(place), key_prefix=key_prefix, options=options)
-    )
 
 
 @pytest.fixture
@@ -38,15 +29,6 @@ def store(tmp_path: Path) -> Iterator[Any]:
     store = semantic(tmp_path)
     yield store
     store.close()
-
-
-def rows(place: Path, statement: str, *values: object) -> list[Any]:
-    """Run a statement on the file of vectors as another program would."""
-    connection = sqlite3.connect(place / "cache.db.vectors", timeout=5)
-    with connection:
-        found = connection.execute(statement, values).fetchall()
-    connection.close()
-    return found
 
 
 # --- processes ---
@@ -250,71 +232,6 @@ def test_sweep_removes_expired_vectors_a_few_at_a_time(store: Any, tmp_path: Pat
     assert rows(tmp_path, "SELECT prompt FROM vectors") == [("x",)]
 
 
-# --- damage ---
-
-
-def test_damaged_rows_are_ignored(store: Any, tmp_path: Path) -> None:
-    names = ["short", "long", "text", "nan", "zero", "prompt", "blob", "end", "foreign", "good"]
-    fill(store, names, np.stack([X] * 10))
-    change = "UPDATE vectors SET {} = ? WHERE prompt = ?"
-    for name, data in (
-        ("short", b"123"),
-        ("long", X.tobytes() * 2),
-        ("text", "abc"),
-        ("nan", np.full(4, np.nan, "f4").tobytes()),
-        ("zero", bytes(16)),
-    ):
-        rows(tmp_path, change.format("data"), data, name)
-    rows(tmp_path, "UPDATE vectors SET expires = 'soon' WHERE prompt = 'end'")
-    rows(tmp_path, "UPDATE vectors SET digest = '../x' WHERE prompt = 'foreign'")
-    rows(tmp_path, "UPDATE vectors SET prompt = CAST(x'ff' AS TEXT) WHERE prompt = 'prompt'")
-    rows(tmp_path, "UPDATE vectors SET prompt = x'00' WHERE prompt = 'blob'")
-    assert prompts(store, X, 50) == ["good"]
-    assert prompts(semantic(tmp_path), X, 1) == ["good"]
-
-
-@pytest.mark.parametrize("kind", ["noise", "cut", "other tables", "empty"])
-def test_a_damaged_file_is_set_aside_and_begun_anew(
-    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = semantic(tmp_path)
-    fill(store, range(300), cloud(300))
-    store.close()
-    path = tmp_path / "cache.db.vectors"
-    if kind == "noise":
-        path.write_bytes(os.urandom(50_000))
-    elif kind == "cut":
-        path.write_bytes(path.read_bytes()[:5000])
-    elif kind == "empty":
-        path.write_bytes(b"")
-    else:
-        path.unlink()
-        rows(tmp_path, "CREATE TABLE vectors (something)")
-    store = semantic(tmp_path)
-    with caplog.at_level(logging.ERROR, "llmcache"):
-        assert prompts(store, cloud(300)[7]) == []
-        fill(store, "x", X[None])
-    assert prompts(store, X) == ["x"]
-    assert store.get(digest(7)) == b"7"
-    if kind != "empty":
-        assert "set aside" in caplog.text
-        assert len(list(tmp_path.glob("cache.db.vectors.damaged-*"))) >= 1
-    store.close()
-
-
-def test_a_file_that_is_replaced_under_a_running_process_is_noticed(
-    store: Any, tmp_path: Path
-) -> None:
-    fill(store, "xy", np.stack([X, Y]))
-    assert prompts(store, X) == ["x", "y"]
-    for path in tmp_path.glob("cache.db.vectors*"):
-        path.unlink()
-    other = semantic(tmp_path)
-    fill(other, ["new x", "new y"], np.stack([Z, X]))
-    assert prompts(store, X) == ["new y", "new x"]
-    other.close()
-
-
 # --- memory ---
 
 
@@ -330,155 +247,6 @@ def test_what_was_not_searched_for_the_longest_leaves_memory_and_is_read_again(
             assert store._copies._memory <= 200_000
     assert 1 < len(store._copies._copies) < 10
     store.close()
-
-
-# --- graphs ---
-
-
-@pytest.fixture
-def small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs over places that tests can fill."""
-    monkeypatch.setattr(local_graphs, "EXACT", 500)
-    monkeypatch.setattr(local_graphs, "_BEHIND", 50)
-
-
-def built(store: Any) -> Any:
-    """Search once, wait for the graph to be built, and return it."""
-    prompts(store, cloud(1)[0])
-    assert store._graphs.wait(60)
-    (copy,) = store._copies._copies.values()
-    return copy.graph
-
-
-def recall(store: Any, vectors: Floats, names: Any, questions: Floats) -> float:
-    """How often the first neighbour is the nearest."""
-    best = (questions @ vectors.T).argmax(axis=1)
-    found = [prompts(store, question, 1) for question in questions]
-    pairs = zip(found, best, strict=True)
-    return float(np.mean([one == [str(names[number])] for one, number in pairs]))
-
-
-@pytest.mark.usefixtures("small_graphs")
-def test_a_graph_finds_what_comparing_all_finds_while_vectors_come_and_go(store: Any) -> None:
-    vectors = cloud(3000)
-    fill(store, range(2000), vectors[:2000])
-    graph = built(store)
-    assert len(graph) == 2000
-    assert recall(store, vectors[:2000], range(2000), vectors[:300]) >= 0.98
-    fill(store, range(2000, 3000), vectors[2000:])
-    assert prompts(store, vectors[2500], 1) == ["2500"]  # at once, whatever the graph knows
-    assert len(built(store)) == 3000
-    gone = range(0, 3000, 3)
-    store.delete_many([digest(number) for number in gone])
-    left = [number for number in range(3000) if number % 3]
-    assert recall(store, vectors[left], left, vectors[:300]) >= 0.98
-    found = prompts(store, vectors[0], 3000)
-    assert sorted(map(int, found)) == left
-
-
-@pytest.mark.usefixtures("small_graphs")
-def test_a_graph_most_of_which_was_removed_is_built_anew(store: Any) -> None:
-    vectors = cloud(4000)
-    fill(store, range(4000), vectors)
-    assert len(built(store)) == 4000
-    store.delete_many([digest(number) for number in range(3200)])
-    graph = built(store)
-    assert len(graph) == 800
-    assert recall(store, vectors[3200:], range(3200, 4000), vectors[:200]) >= 0.98
-
-
-@pytest.mark.usefixtures("small_graphs")
-def test_a_second_process_loads_the_graph_that_the_first_has_built(tmp_path: Path) -> None:
-    first = semantic(tmp_path)
-    fill(first, range(2000), cloud(2000))
-    built(first)
-    (path,) = tmp_path.glob("*.graph")
-    written = path.stat()
-    second = semantic(tmp_path)
-    assert len(built(second)) == 2000
-    assert path.stat().st_mtime_ns == written.st_mtime_ns
-    assert recall(second, cloud(2000), range(2000), cloud(2000)[:200]) >= 0.98
-    first.close()
-    second.close()
-
-
-_HOLDER = """
-import fcntl, sys, time
-file = open(sys.argv[1], "ab")
-fcntl.lockf(file, fcntl.LOCK_EX)
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.usefixtures("small_graphs")
-def test_while_another_process_builds_all_are_compared_and_if_it_dies_one_builds(
-    store: Any, tmp_path: Path
-) -> None:
-    fill(store, range(1000), cloud(1000))
-    lock = tmp_path / "cache.db.vectors-graphs.lock"
-    holder = subprocess.Popen([sys.executable, "-c", _HOLDER, str(lock)], stdout=subprocess.PIPE)
-    with holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        assert prompts(store, cloud(1000)[7], 1) == ["7"]
-        assert not store._graphs.wait(0.5)
-        assert list(tmp_path.glob("*.graph")) == []
-        assert prompts(store, cloud(1000)[8], 1) == ["8"]
-        holder.kill()
-    assert len(built(store)) == 1000
-
-
-@pytest.mark.usefixtures("small_graphs")
-@pytest.mark.parametrize("kind", ["noise", "cut", "turned bit", "another file's", "empty"])
-def test_a_damaged_graph_is_built_anew(
-    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    first = semantic(tmp_path)
-    fill(first, range(1000), cloud(1000))
-    built(first)
-    first.close()
-    (path,) = tmp_path.glob("*.graph")
-    data = bytearray(path.read_bytes())
-    if kind == "turned bit":
-        data[len(data) // 2] ^= 1
-    elif kind == "cut":
-        del data[-1000:]
-    elif kind == "noise":
-        data = bytearray(os.urandom(len(data)))
-    elif kind == "empty":
-        data.clear()
-    else:
-        rows(tmp_path, "UPDATE file SET made = 'another'")
-    path.write_bytes(data)
-    second = semantic(tmp_path)
-    assert len(built(second)) == 1000
-    assert "built anew (checksum)" in caplog.text  # the library itself would have believed it
-    assert recall(second, cloud(1000), range(1000), cloud(1000)[:100]) >= 0.98
-    second.close()
-
-
-@pytest.mark.usefixtures("small_graphs")
-def test_sweep_removes_the_graph_of_an_empty_place(store: Any, tmp_path: Path) -> None:
-    fill(store, range(1000), cloud(1000))
-    built(store)
-    left = tmp_path / "cache.db.vectors-x.graph.1.tmp"
-    left.touch()
-    os.utime(left, (1, 1))
-    store.sweep()
-    assert len(list(tmp_path.glob("*.graph*"))) == 1
-    store.clear()
-    store.sweep()
-    assert list(tmp_path.glob("*.graph*")) == []
-
-
-@pytest.mark.usefixtures("small_graphs")
-def test_close_gives_up_a_graph_that_is_being_built(store: Any) -> None:
-    fill(store, range(5000), cloud(5000, 64))
-    prompts(store, cloud(1, 64)[0])
-    store.close()
-    assert "llmcache-graphs" not in {thread.name for thread in threading.enumerate()}
-    assert prompts(store, cloud(5000, 64)[77], 1) == ["77"]
 
 
 # --- settings ---

@@ -93,6 +93,10 @@ def test_delete_delete_many_and_clear_leave_no_key(store: Any, raw: Any, place: 
     assert len(own_keys(raw, place)) == 2 * 8
     assert asyncio.run(store.aclear()) == 8
     assert own_keys(raw, place) == []
+    fill(store, range(3), cloud(3))
+    raw.delete(store.make_key(digest(2)))
+    assert store.clear() == 2
+    assert own_keys(raw, place) == []
 
 
 def test_a_vector_that_lost_its_entry_is_removed_when_a_search_meets_it(
