@@ -17,6 +17,7 @@ from django.contrib import admin
 from llmcache.admin.calls import CallAdmin, EvictionAdmin
 from llmcache.admin.dashboard import DashboardAdmin
 from llmcache.admin.entries import EntryAdmin
+from llmcache.admin.similar_pairs import MatchedPairAdmin
 from llmcache.admin.tools import ToolsAdmin, register
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "DashboardAdmin",
     "EntryAdmin",
     "EvictionAdmin",
+    "MatchedPairAdmin",
     "ToolsAdmin",
     "register",
 ]

@@ -32,6 +32,7 @@ def navigation(request: HttpRequest, site: admin.AdminSite) -> list[dict[str, An
         (_("Calls"), "call_changelist", "llmcache.view_call"),
         (_("Explain"), "explain", "llmcache.view_entry"),
         (_("Stores"), "aliases", "llmcache.view_entry"),
+        (_("Similar pairs"), "matchedpair_changelist", "llmcache.view_matchedpair"),
         (_("Evictions"), "eviction_changelist", "llmcache.view_eviction"),
     )
     found = []

@@ -21,12 +21,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
-from llmcache import conf, maintenance, refreshing
-from llmcache.admin import charts, conversations, formats
+from llmcache import conf, keys, maintenance, refreshing
+from llmcache.admin import charts, conversations, formats, neighbours
 from llmcache.admin.base import ReadOnlyAdmin, write_log
+from llmcache.admin.neighbours import matcher_of
 from llmcache.envelope import Envelope
 from llmcache.exceptions import LLMCacheError
 from llmcache.maintenance import EntryGone, Evicted
+from llmcache.matching import question
 from llmcache.models import Call, Entry
 from llmcache.outcome import HIT, STALE
 
@@ -114,10 +116,33 @@ class EntryPage(ReadOnlyAdmin):
             may_change=request.user.has_perm("llmcache.change_entry"),
             answer=answer,
             gone=gone,
+            **self.similar(request, entry, material, may_read),
             **self.history(entry),
             **extra,
         )
         return TemplateResponse(request, "admin/llmcache/entry.html", context)
+
+    def similar(
+        self, request: HttpRequest, entry: Entry, material: dict[str, Any], may_read: bool
+    ) -> dict[str, Any]:
+        """What comes near the entry's prompt, where its store is searched by meaning. Only when
+        asked for: it costs an embedding.
+        """
+        matcher = matcher_of(entry.alias)
+        if matcher is None:
+            return {}
+        if "neighbours" not in request.GET:
+            return {"may_search": True}
+        asked = None
+        if material and keys.digest_of(material) == entry.digest:
+            asked = question.read(material)
+        near = neighbours.shown(matcher, asked, may_read=may_read, but=entry.digest)
+        if asked is None:
+            near["problem"] = _(
+                "The index does not keep the whole prompt of this entry. It does so for new "
+                "entries with STORE_PROMPTS = “full” and no REDACT."
+            )
+        return {"near": near}
 
     def facts(self, entry: Entry) -> list[tuple[str, Any]]:
         """What is known of an entry, by name."""

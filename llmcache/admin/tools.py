@@ -18,12 +18,14 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from llmcache import conf, explaining, maintenance, probing, prompts
-from llmcache.admin import conversations, formats
+from llmcache.admin import conversations, formats, neighbours
 from llmcache.admin.base import write_log
 from llmcache.admin.dashboard import DashboardAdmin
 from llmcache.calls import KINDS
 from llmcache.exceptions import LLMCacheError
+from llmcache.matching import question
 from llmcache.models import Entry
+from llmcache.outcome import HIT, STALE
 
 EXAMPLE = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}'
 
@@ -37,6 +39,17 @@ class ExplainForm(forms.Form):
         label=gettext_lazy("Arguments as JSON"),
         widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false"}),
         help_text=gettext_lazy("What the function is called with: model, messages and so on."),
+    )
+
+    threshold = forms.FloatField(
+        label=gettext_lazy("Threshold to try"),
+        required=False,
+        min_value=0,
+        max_value=1,
+        widget=forms.NumberInput(attrs={"step": "0.005"}),
+        help_text=gettext_lazy(
+            "For stores that are searched by meaning; empty: the configured one."
+        ),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,7 +98,9 @@ class ToolsAdmin(DashboardAdmin):
             data = form.cleaned_data
             try:
                 for one in explaining.explain(data["kind"], data["request"], data["alias"]):
-                    found.append(self._shown(request, one, data["kind"]))
+                    shown = self._shown(request, one, data["kind"])
+                    shown["near"] = _near(request, one, data["alias"], data["threshold"])
+                    found.append(shown)
             except (LLMCacheError, ImproperlyConfigured) as error:
                 problem = formats.visible(str(error))
         context = self.page(request, _("Explain a call"), form=form, found=found, problem=problem)
@@ -194,6 +209,18 @@ class ToolsAdmin(DashboardAdmin):
             self.message_user(request, text % {"alias": alias}, messages.SUCCESS)
 
 
+def _near(
+    request: HttpRequest, one: explaining.Explanation, alias: str, threshold: float | None
+) -> dict[str, Any] | None:
+    """What comes near a call that misses, where its store is searched by meaning."""
+    matcher = neighbours.matcher_of(alias)
+    if matcher is None or not one.material or one.outcome in (HIT, STALE):
+        return None
+    may_read = request.user.has_perm("llmcache.view_payload")
+    asked = question.read(one.material)
+    return neighbours.shown(matcher, asked, may_read=may_read, threshold=threshold)
+
+
 def _store(known: probing.Description) -> dict[str, Any]:
     more = "+" if known.has_more else ""
     names = {
@@ -251,9 +278,11 @@ def register(site: admin.AdminSite) -> None:
     """Put the pages into an admin site of your own."""
     from llmcache.admin.calls import CallAdmin, EvictionAdmin
     from llmcache.admin.entries import EntryAdmin
-    from llmcache.models import Call, Eviction, HourlyStat
+    from llmcache.admin.similar_pairs import MatchedPairAdmin
+    from llmcache.models import Call, Eviction, HourlyStat, MatchedPair
 
     site.register(Entry, EntryAdmin)
     site.register(Call, CallAdmin)
     site.register(Eviction, EvictionAdmin)
     site.register(HourlyStat, ToolsAdmin)
+    site.register(MatchedPair, MatchedPairAdmin)
