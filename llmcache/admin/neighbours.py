@@ -63,10 +63,10 @@ def _row(one: Inspected, entry: int | None, may_read: bool) -> dict[str, Any]:
     objections = [(name, text) for name, text in one.objections if text]
     if one.rejected:
         verdict, css = _("rejected"), "miss"
-    elif objections:
-        verdict, css = _("a guard objects"), "miss"
     elif not one.near_enough:
         verdict, css = _("not similar enough"), "miss"
+    elif objections:
+        verdict, css = _("a guard objects"), "miss"
     elif one.to_judge:
         verdict, css = _("the judge decides"), "bypass"
     else:

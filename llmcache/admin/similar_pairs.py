@@ -77,7 +77,7 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("asked, and stored"))
     def shown_texts(self, pair: MatchedPair) -> str:
         return format_html(
-            '<bdi class="llmcache-preview">{}</bdi><bdi class="llmcache-preview">{}</bdi>',
+            '<bdi class="llmcache-said">{}</bdi><bdi class="llmcache-said">{}</bdi>',
             formats.visible(pair.asked[:SHORT]) or formats.MISSING,
             formats.visible(pair.stored[:SHORT]) or formats.MISSING,
         )
