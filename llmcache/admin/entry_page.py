@@ -28,7 +28,6 @@ from llmcache.admin.neighbours import matcher_of
 from llmcache.envelope import Envelope
 from llmcache.exceptions import LLMCacheError
 from llmcache.maintenance import EntryGone, Evicted
-from llmcache.matching import question
 from llmcache.models import Call, Entry
 from llmcache.outcome import HIT, STALE
 
@@ -135,7 +134,7 @@ class EntryPage(ReadOnlyAdmin):
             return {"may_search": True}
         asked = None
         if material and keys.digest_of(material) == entry.digest:
-            asked = question.read(material)
+            asked = matcher.question(material)
         near = neighbours.shown(matcher, asked, may_read=may_read, but=entry.digest)
         if asked is None:
             near["problem"] = _(

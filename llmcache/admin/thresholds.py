@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from llmcache import caching, conf, matching
-from llmcache.admin import charts, formats
+from llmcache.admin import charts, conversations, formats
 from llmcache.admin.base import PageMixin
 from llmcache.evaluation import measuring, report, rows
 from llmcache.evaluation.intervals import Share
@@ -174,12 +174,20 @@ def _shown(found: Measured, threshold: float, may_read: bool) -> dict[str, Any]:
         "wrong": [
             {
                 "similarity": f"{one.similarity or 0.0:.3f}",
-                "asked": formats.visible(one.row.asked.text) if may_read else hidden,
-                "stored": formats.visible(one.row.stored.text) if may_read else hidden,
+                "asked": _said(asked) if may_read else hidden,
+                "stored": _said(stored) if may_read else hidden,
             }
             for one in found.wrong_at(threshold)[:_SHOWN]
+            for stored, asked in [one.row.materials()]
         ],
     }
+
+
+def _said(material: dict[str, Any]) -> str:
+    """A row's messages as people read them; of a single one, its text."""
+    turns = conversations.asked(material)
+    texts = [turn.text if len(turns) == 1 else f"{turn.role}: {turn.text}" for turn in turns]
+    return "\n".join(texts)
 
 
 def _row(name: str, figures: Figures) -> tuple[str, ...]:

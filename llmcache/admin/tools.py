@@ -23,7 +23,6 @@ from llmcache.admin.base import write_log
 from llmcache.admin.dashboard import DashboardAdmin
 from llmcache.calls import KINDS
 from llmcache.exceptions import LLMCacheError
-from llmcache.matching import question
 from llmcache.models import Entry
 from llmcache.outcome import HIT, STALE
 
@@ -217,7 +216,7 @@ def _near(
     if matcher is None or not one.material or one.outcome in (HIT, STALE):
         return None
     may_read = request.user.has_perm("llmcache.view_payload")
-    asked = question.read(one.material)
+    asked = matcher.question(one.material)
     return neighbours.shown(matcher, asked, may_read=may_read, threshold=threshold)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from math import ceil
 from typing import Final
 
 from llmcache.evaluation.measuring import Figures, Measured
+from llmcache.evaluation.report import shown
 
 _WIDTH: Final = 720
 _HEIGHT: Final = 400
@@ -45,8 +47,8 @@ def svg(measured: Measured, threshold: float) -> str:
         ("wrong bare", "wrong", bare),
     )
     described = (
-        f"Over {len(measured.scored)} pairs, at a threshold of {threshold:.3f}: "
-        f"hits {at.hits}, wrong {at.wrong}. Dashed: without guards."
+        f"Over {len(measured.scored)} pairs, at a threshold of {shown(threshold)}: "
+        f"hits {at.hits}, wrong {at.wrong}. Dotted: by similarity alone."
     )
     parts = [
         f'<svg {_ATTRIBUTES} viewBox="0 0 {_WIDTH} {_HEIGHT}">',
@@ -91,20 +93,27 @@ def _grid(first: float) -> list[str]:
 
 def _line(css: str, name: str, curve: Sequence[Figures], first: float) -> str:
     """A line of steps: between two thresholds that make a difference, nothing changes."""
-    every = max(1, len(curve) // _MOST_POINTS)
+    every = max(1, ceil(len(curve) / _MOST_POINTS))
     kept = [figures for index, figures in enumerate(curve) if index % every == 0]
-    points = []
+    points: list[tuple[str, str]] = []
+    x = f"{_LEFT:.1f}"
     for figures in [*kept, *curve[-1:]]:
         share = figures.hits if name == "hits" else figures.wrong
-        points.append(f"{_x(figures.threshold, first):.1f},{_y(share.value or 0.0):.1f}")
-    return f'<polyline class="{css}" points="{" ".join(points)}"/>'
+        y = f"{_y(share.value or 0.0):.1f}"
+        if not points or points[-1][1] != y:
+            points.append((x, y))  # what is served changes just above the threshold before
+        x = f"{_x(figures.threshold, first):.1f}"
+        if len(points) > 1 and points[-2][1] == y:
+            points.pop()
+        points.append((x, y))
+    return f'<polyline class="{css}" points="{" ".join(map(",".join, points))}"/>'
 
 
 def _mark(threshold: float, first: float) -> str:
     x = _x(threshold, first)
     return (
         f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
-        f'<text x="{x:.1f}" y="{_TOP - 6}" text-anchor="middle">{threshold:.3f}</text>'
+        f'<text x="{x:.1f}" y="{_TOP - 6}" text-anchor="middle">{shown(threshold)}</text>'
     )
 
 
@@ -113,8 +122,8 @@ def _legend() -> list[str]:
     names = (
         ("hits", "hits"),
         ("wrong", "wrong"),
-        ("hits bare", "hits without guards"),
-        ("wrong bare", "wrong without guards"),
+        ("hits bare", "hits by similarity alone"),
+        ("wrong bare", "wrong by similarity alone"),
     )
     x = _LEFT
     for css, name in names:

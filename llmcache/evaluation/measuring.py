@@ -9,13 +9,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import floor
 
 from llmcache import events
 from llmcache.embedders.base import Embedded
 from llmcache.evaluation.intervals import Share
 from llmcache.evaluation.rows import Row
 from llmcache.matching import Matcher, similarity
+from llmcache.matching.question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,11 @@ class Scored:
     judged: bool | None = None
 
     def served(self, threshold: float, *, guarded: bool = True) -> bool:
-        """Whether the stored answer would serve."""
+        """Whether the stored answer would serve.
+
+        Args:
+            guarded: False for what similarity alone would serve, without guards and judge.
+        """
         if self.similarity is None or (guarded and self.guard):
             return False
         if guarded and self.judged is not None:
@@ -62,12 +68,16 @@ class Measured:
         configured: the threshold of the settings.
         guards: how many pairs each guard refuses, by name: (same, not the same).
         not_embedded, apart: pairs without a vector, and pairs in two partitions.
+        embed_failures: texts on which the embedder failed; those too long for it are not among
+            them.
+        judge_failures: pairs on which the judge failed.
     """
 
     scored: list[Scored]
     configured: float
     not_embedded: int = 0
     apart: int = 0
+    embed_failures: int = 0
     judge_failures: int = 0
     guards: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -89,11 +99,16 @@ class Measured:
 
     def best(self, most_wrong: float) -> Figures | None:
         """The threshold with the most hits among those that serve at most this share of wrong
-        answers; None if there is none.
+        answers; None if there is none. It has as few decimals as do the same.
         """
-        candidates = [figures for figures in self.curve() if _share(figures.wrong) <= most_wrong]
+        curve = self.curve()
+        candidates = [figures for figures in curve if _share(figures.wrong) <= most_wrong]
         # Of equal ones the highest: it lets the least through that was not measured.
-        return max(candidates, key=lambda f: (f.hits.count, f.threshold), default=None)
+        best = max(candidates, key=lambda f: (f.hits.count, f.threshold), default=None)
+        if best is None:
+            return None
+        below = max((f.threshold for f in curve if f.threshold < best.threshold), default=-1.0)
+        return replace(best, threshold=_shortest(below, best.threshold))
 
     def curve(self, *, guarded: bool = True) -> list[Figures]:
         """The figures at every threshold that makes a difference, ascending, and at 1."""
@@ -131,19 +146,24 @@ class _Counts:
 
 
 def measure(
-    matcher: Matcher, rows: Iterable[Row], progress: Callable[[int], None] = lambda done: None
+    matcher: Matcher,
+    rows: Iterable[Row],
+    progress: Callable[[int], None] = lambda done: None,
+    *,
+    guarded: bool = True,
 ) -> Measured:
     """Score pairs.
 
     Args:
         progress: told of each pair that is done.
+        guarded: False to leave the guards out; the judge stays.
     """
     vectors: dict[str, Embedded | None] = {}
     scored: list[Scored] = []
     guards: dict[str, Counter[bool]] = defaultdict(Counter)
     measured = Measured(scored, matcher.threshold)
     for row in rows:
-        one = _score(matcher, row, vectors, measured)
+        one = _score(matcher, row, vectors, measured, guarded)
         if one.guard:
             guards[one.guard][row.same] += 1
         scored.append(one)
@@ -153,39 +173,47 @@ def measure(
 
 
 def _score(
-    matcher: Matcher, row: Row, vectors: dict[str, Embedded | None], measured: Measured
+    matcher: Matcher,
+    row: Row,
+    vectors: dict[str, Embedded | None],
+    measured: Measured,
+    guarded: bool,
 ) -> Scored:
-    if row.stored.partition != row.asked.partition:
+    stored, asked = (matcher.question(material) for material in row.materials())
+    if stored is None or asked is None or stored.partition != asked.partition:
         measured.apart += 1
         return Scored(row, None, reason="the partitions differ")
-    stored, asked = (_embedded(matcher, q.text, vectors) for q in (row.stored, row.asked))
-    if stored is None or asked is None or stored.space != asked.space:
+    one, other = (_embedded(matcher, q.subject, vectors, measured) for q in (stored, asked))
+    if one is None or other is None or one.space != other.space:
         measured.not_embedded += 1
         return Scored(row, None, reason="a text could not be embedded")
-    near = similarity(stored.data, asked.data)
-    veto = matcher.refused(row.asked.text, row.stored.text)
+    near = similarity(one.data, other.data)
+    veto = matcher.refused(asked, stored.prompt) if guarded else None
     if veto is not None:
         return Scored(row, near, veto.guard, veto.reason)
     judged = None
     if matcher.rules.asks_judge(near):
-        judged = _judged(matcher, row, measured)
+        judged = _judged(matcher, asked, stored, measured)
     return Scored(row, near, judged=judged)
 
 
-def _embedded(matcher: Matcher, text: str, vectors: dict[str, Embedded | None]) -> Embedded | None:
+def _embedded(
+    matcher: Matcher, text: str, vectors: dict[str, Embedded | None], measured: Measured
+) -> Embedded | None:
     if text not in vectors:
         try:
             vectors[text] = matcher.embedder.embed(text)
         except Exception as error:
             events.warn_once("evaluation_error", "A text could not be embedded: %r", error)
             vectors[text] = None
+            measured.embed_failures += 1
     return vectors[text]
 
 
-def _judged(matcher: Matcher, row: Row, measured: Measured) -> bool:
+def _judged(matcher: Matcher, asked: Question, stored: Question, measured: Measured) -> bool:
     assert matcher.judge is not None
     try:
-        return matcher.judge.same(row.asked.text, row.stored.text)
+        return matcher.judge.same(matcher.shown(asked.prompt), matcher.shown(stored.prompt))
     except Exception as error:
         events.warn_once("evaluation_error", "The judge failed: %r", error)
         measured.judge_failures += 1
@@ -203,3 +231,12 @@ def _figures(scored: Sequence[Scored], threshold: float, guarded: bool) -> Figur
 
 def _share(share: Share) -> float:
     return share.value or 0.0
+
+
+def _shortest(below: float, highest: float) -> float:
+    """The number of fewest decimals, but at least three, above one number and not above another."""
+    for decimals in range(3, 16):
+        cut: float = floor(highest * 10**decimals) / 10**decimals
+        if below < cut <= highest:
+            return cut
+    return highest

@@ -19,16 +19,16 @@ def lines(measured: Measured, threshold: float) -> list[str]:
         f"{at.hits.total} pairs are the same, {at.wrong.total} are not.",
         "Intervals are of 95% (Wilson).",
         "",
-        f"At a threshold of {threshold:.3f}:",
+        f"At a threshold of {shown(threshold)}:",
     ]
     rows = [("", "pairs", "hits", "wrong"), _row("all", at)]
     groups = measured.by_category(threshold)
     if len(groups) > 1:
         rows += [_row(name or "(none)", figures) for name, figures in groups.items()]
-    rows.append(_row("all, without guards", measured.at(threshold, guarded=False)))
+    rows.append(_row("all, similarity alone", measured.at(threshold, guarded=False)))
     result += _table(rows)
     if measured.guards:
-        result += ["", "Pairs that guards refuse:"]
+        result += ["", "Pairs that guards refuse, at any similarity:"]
         refused = [("", "same", "not the same")]
         for name, (same, other) in sorted(measured.guards.items(), key=lambda item: -item[1][1]):
             refused.append((name, str(same), str(other)))
@@ -44,13 +44,21 @@ def lines(measured: Measured, threshold: float) -> list[str]:
     ):
         if number:
             result.append(f"Pairs {what}: {number}")
+    if measured.embed_failures:
+        result.append(f"Texts on which the embedder failed: {measured.embed_failures}")
     return result
+
+
+def shown(threshold: float) -> str:
+    """A threshold with all its decimals, three at least."""
+    short = f"{threshold:.3f}"
+    return short if float(short) == threshold else str(threshold)
 
 
 def _best(best: Figures | None) -> str:
     if best is None:
         return "none"
-    return f"{best.threshold:.3f}, hits {best.hits}, wrong {best.wrong}"
+    return f"{shown(best.threshold)}, hits {best.hits}, wrong {best.wrong}"
 
 
 def _row(name: str, figures: Figures) -> tuple[str, ...]:
@@ -78,7 +86,7 @@ def as_json(measured: Measured, threshold: float) -> dict[str, Any]:
         "pairs": len(measured.scored),
         "configured": measured.configured,
         "at": _figures(measured.at(threshold)),
-        "without_guards": _figures(measured.at(threshold, guarded=False)),
+        "similarity_alone": _figures(measured.at(threshold, guarded=False)),
         "categories": {name: _figures(figures) for name, figures in groups.items()},
         "guards": {
             name: {"same": same, "other": other} for name, (same, other) in measured.guards.items()
@@ -89,6 +97,7 @@ def as_json(measured: Measured, threshold: float) -> dict[str, Any]:
         },
         "not_embedded": measured.not_embedded,
         "apart": measured.apart,
+        "embed_failures": measured.embed_failures,
         "judge_failures": measured.judge_failures,
     }
 

@@ -7,6 +7,7 @@ true or false; `category` (or `subtype`) and `id` where there are any.
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +18,6 @@ import orjson
 
 from llmcache.exceptions import LLMCacheError
 from llmcache.matching import question
-from llmcache.matching.question import Question
 from llmcache.models import MatchedPair
 
 SAMPLE = "fow_pairs.jsonl"
@@ -29,13 +29,25 @@ class BadRow(LLMCacheError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled pair. `stored` came first, `asked` is matched against it."""
+    """One labelled pair. `stored` came first, `asked` is matched against it: each the JSON of a
+    call's messages.
+    """
 
-    stored: Question
-    asked: Question
+    stored: str
+    asked: str
     same: bool
     category: str = ""
     id: str = ""
+
+    def materials(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the keys of the two calls are made of, the stored one first."""
+        stored, asked = (material(orjson.loads(text)) for text in (self.stored, self.asked))
+        return stored, asked
+
+
+def material(messages: Any) -> dict[str, Any]:
+    """What the key of a call with these messages is made of, as far as matching looks at it."""
+    return {"kind": "completion", "params": {"messages": messages}}
 
 
 def read(path: Path, bad: list[BadRow] | None = None) -> Iterator[Row]:
@@ -46,10 +58,17 @@ def read(path: Path, bad: list[BadRow] | None = None) -> Iterator[Row]:
 
     Raises:
         BadRow: a line is no labelled pair.
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is packed and damaged.
     """
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-        yield from parsed(lines, bad)
+        yield from parsed(_unpacked(lines), bad)
+
+
+def _unpacked(lines: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from lines
+    except (EOFError, zlib.error) as error:
+        raise OSError(f"it breaks off: {error}") from error
 
 
 def sample() -> Iterator[Row]:
@@ -83,7 +102,7 @@ def from_database(alias: str | None = None) -> Iterator[Row]:
     """
     pairs = MatchedPair.objects.measurable().order_by("pk")
     for pair in pairs if alias is None else pairs.filter(alias=alias):
-        stored, asked = _question(pair.stored), _question(pair.asked)
+        stored, asked = (orjson.dumps(_messages(t)).decode() for t in (pair.stored, pair.asked))
         yield Row(stored, asked, bool(pair.same), pair.how, str(pair.pk))
 
 
@@ -102,21 +121,16 @@ def _row(values: Any) -> Row:
     )
 
 
-def _asked(values: Mapping[str, Any], name: str) -> Question:
+def _asked(values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
     if isinstance(value, str):
-        return _question(value, name)
+        value = _messages(value)
     if not isinstance(value, list):
         raise ValueError(f"`{name}` must be a text or a list of messages")
-    return _of(value, name)
-
-
-def _question(text: str, name: str = "prompt") -> Question:
-    return _of([{"role": "user", "content": text}], name)
-
-
-def _of(messages: list[Any], name: str) -> Question:
-    found = question.read({"kind": "completion", "params": {"messages": messages}})
-    if found is None:
+    if question.read(material(value)) is None:
         raise ValueError(f"`{name}` has no message of a user with text in it")
-    return found
+    return orjson.dumps(value).decode()
+
+
+def _messages(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from llmcache.matching import question
 from llmcache.matching.matcher import Match, Matcher, Search, similarity
 from llmcache.store import Store
 
@@ -46,5 +45,5 @@ def search(store: Store, material: Mapping[str, Any]) -> Search | None:
         ImproperlyConfigured: as `for_store`.
     """
     matcher = for_store(store)
-    asked = None if matcher is None else question.read(material)
+    asked = None if matcher is None else matcher.question(material)
     return None if matcher is None or asked is None else Search(asked, matcher)

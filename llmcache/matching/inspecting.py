@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmcache.backends.semantic import guards
 from llmcache.backends.semantic.base import Neighbour
 from llmcache.exceptions import LLMCacheError
 from llmcache.matching import pairs
@@ -66,7 +65,7 @@ def neighbours(
         raise NotInspectable(search.reason)
     try:
         near = matcher.backend.nearest(question.partition, embedded.space, embedded.data, limit)
-        by_pair = {pairs.pair_of(question.partition, question.text, n.prompt): n for n in near}
+        by_pair = {matcher.pair_of(question, one.prompt): one for one in near}
         stored = matcher.backend.get_many(list(by_pair))
     except Exception as error:
         raise NotInspectable(f"The store failed: {type(error).__name__}: {error}") from error
@@ -85,9 +84,9 @@ def _inspected(
     least = rules.least if threshold is None else threshold
     return Inspected(
         digest=one.digest,
-        prompt=one.prompt,
+        prompt=matcher.shown(one.prompt),
         similarity=one.similarity,
-        objections=tuple(guards.verdicts(rules.guards, question.text, one.prompt)),
+        objections=tuple(matcher.verdicts(question, one.prompt)),
         rejected=rejected,
         near_enough=one.similarity >= least,
         to_judge=to_judge,

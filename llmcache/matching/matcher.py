@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import mul
 from time import time
-from typing import Final
+from typing import Any, Final
 
 from llmcache import events
 from llmcache.backends.base import Item
+from llmcache.backends.semantic import guards
 from llmcache.backends.semantic.base import Neighbour, SemanticBackend, Vector
-from llmcache.backends.semantic.guards import Guard, Veto, veto
+from llmcache.backends.semantic.guards import Guard, Veto
 from llmcache.embedders.base import BaseEmbedder, Embedded
 from llmcache.envelope import Envelope
 from llmcache.judges.base import BaseJudge
-from llmcache.matching import pairs, rules
-from llmcache.matching.question import Question
+from llmcache.matching import history, pairs, rules
+from llmcache.matching.question import Question, read, transcript, turns_of
 
 Open = Callable[[str, bytes], Envelope | None]
 """Opens a stored answer, if it may be served to this call."""
@@ -105,6 +106,14 @@ class Matcher:
     def judge_band(self) -> tuple[float, float] | None:
         return self.rules.judge_band
 
+    def question(self, material: Mapping[str, Any]) -> Question | None:
+        """What a call asks, as this store compares it.
+
+        Args:
+            material: what the call's key is made of.
+        """
+        return read(material, with_turns=self.rules.compares_histories)
+
     # --- looking up ---
 
     def find(self, search: Search, opened: Open) -> Match | None:
@@ -156,22 +165,52 @@ class Matcher:
             if neighbour.similarity < self.rules.least:
                 search.reason = f"the nearest is similar by {neighbour.similarity:.3f} only"
                 break
-            refused = self.refused(question.text, neighbour.prompt)
+            refused = self.refused(question, neighbour.prompt)
             if refused is not None:
                 events.count("guard_veto")
                 search.reason = f"guard {refused.guard}: {refused.reason}"
                 continue
-            pair = pairs.pair_of(question.partition, question.text, neighbour.prompt)
+            pair = self.pair_of(question, neighbour.prompt)
             found[pair] = neighbour
         return found
 
-    def refused(self, asked: str, stored: str) -> Veto | None:
-        """A guard's veto; a guard that fails vetoes too."""
+    def pair_of(self, question: Question, stored: str) -> str:
+        """What stands for a question and a stored prompt."""
+        return pairs.pair_of(question.partition, question.prompt, stored)
+
+    def refused(self, question: Question, stored: str) -> Veto | None:
+        """Why a stored prompt's answer must not serve a question; a guard that fails vetoes too.
+
+        Args:
+            stored: the prompt as the store keeps it (`Question.prompt`).
+        """
         try:
-            return veto(self.rules.guards, asked, stored)
+            last, objection = self._compared(question, stored)
+            if objection:
+                return Veto(_HISTORY, objection)
+            return guards.veto(self.rules.guards, question.text, last)
         except Exception as error:
             events.warn_once("guard_error", "A guard failed, which counts as a veto: %r", error)
             return Veto("error", f"{type(error).__name__}: {error}")
+
+    def verdicts(self, question: Question, stored: str) -> list[tuple[str, str]]:
+        """As `refused`, but what every guard says, "" for no objection, by its name."""
+        last, objection = self._compared(question, stored)
+        said = guards.verdicts(self.rules.guards, question.text, last)
+        return [(_HISTORY, objection), *said] if self.rules.compares_histories else said
+
+    def _compared(self, question: Question, stored: str) -> tuple[str, str]:
+        """The last message of a stored prompt, and what its history has against it."""
+        if not self.rules.compares_histories:
+            return stored, ""
+        turns = turns_of(stored)
+        if turns is None:
+            return "", "what is stored is no conversation"
+        return turns[-1][1], history.objection(question.turns, turns)
+
+    def shown(self, prompt: str) -> str:
+        """A kept prompt as people, and judges, read it."""
+        return transcript(prompt, with_turns=self.rules.compares_histories)
 
     def _present(
         self,
@@ -193,8 +232,8 @@ class Matcher:
                 continue
             yield Match(
                 digest=neighbour.digest,
-                asked=search.question.text,
-                stored=neighbour.prompt,
+                asked=self.shown(search.question.prompt),
+                stored=self.shown(neighbour.prompt),
                 pair=pair,
                 similarity=neighbour.similarity,
                 envelope=envelope,
@@ -235,7 +274,7 @@ class Matcher:
             return search.embedded
         search.tried = True
         try:
-            return _embedded(search, self.embedder.embed(search.question.text))
+            return _embedded(search, self.embedder.embed(search.question.subject))
         except Exception as error:
             _embedding_failed(search, error)
             return None
@@ -246,7 +285,7 @@ class Matcher:
             return search.embedded
         search.tried = True
         try:
-            return _embedded(search, await self.embedder.aembed(search.question.text))
+            return _embedded(search, await self.embedder.aembed(search.question.subject))
         except Exception as error:
             _embedding_failed(search, error)
             return None
@@ -270,6 +309,8 @@ def similarity(one: bytes, other: bytes) -> float:
     return min(1.0, max(0.0, product))
 
 
+_HISTORY: Final = "history"
+_LONGEST: Final = 100_000  # characters of a prompt that are kept beside its vector
 _NO_VECTOR: Final = "the question could not be embedded"
 
 
@@ -307,7 +348,8 @@ def _verdict(search: Search, agreed: bool) -> bool:
 
 
 def _vectors(search: Search, items: Sequence[Item], embedded: Embedded | None) -> list[Vector]:
-    if embedded is None:
+    prompt = search.question.prompt
+    if embedded is None or len(prompt) > _LONGEST:
         return []
     now = time()
     return [
@@ -315,7 +357,7 @@ def _vectors(search: Search, items: Sequence[Item], embedded: Embedded | None) -
             digest=item.digest,
             partition=search.question.partition,
             space=embedded.space,
-            prompt=search.question.text,
+            prompt=prompt,
             data=embedded.data,
             expires=None if item.ttl is None else now + item.ttl,
         )

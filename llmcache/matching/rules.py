@@ -8,6 +8,7 @@
     "judge_band": [0.7, 0.85],
     "mode": "serve",                   # or "shadow"
     "audit": 0.01,
+    "history": "equal",  # or "similar"
     "neighbours": 5,
 }
 """
@@ -27,6 +28,7 @@ from llmcache.embedders.base import BaseEmbedder
 from llmcache.judges.base import BaseJudge
 
 MODES: Final = ("serve", "shadow")
+HISTORIES: Final = ("equal", "similar")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Rules:
             end; a match in the band serves only if the judge agrees, even below the threshold.
         shadow: True when matches are only noted: the model is called all the same.
         audit: share of matches, 0 to 1, for which the model is called all the same, to compare.
+        compares_histories: True when earlier turns are compared rather than equal.
         neighbours: how many of the nearest prompts are looked at.
     """
 
@@ -51,6 +54,7 @@ class Rules:
     judge_band: tuple[float, float] | None
     shadow: bool
     audit: float
+    compares_histories: bool
     neighbours: int
 
     @property
@@ -86,6 +90,8 @@ def read(backend: SemanticBackend) -> Rules:
     require(mode in MODES, f"{name}['mode']", mode, f"one of {', '.join(MODES)}")
     audit = given.get("audit", 0.0)
     require(is_number(audit) and 0 <= audit <= 1, f"{name}['audit']", audit, "a share from 0 to 1")
+    turns = given.get("history", "equal")
+    require(turns in HISTORIES, f"{name}['history']", turns, f"one of {', '.join(HISTORIES)}")
     neighbours = given.get("neighbours", 5)
     require(
         type(neighbours) is int and 1 <= neighbours <= 100,
@@ -102,6 +108,7 @@ def read(backend: SemanticBackend) -> Rules:
         judge_band=_band(name, given, float(threshold)),
         shadow=mode == "shadow",
         audit=float(audit),
+        compares_histories=turns == "similar",
         neighbours=neighbours,
     )
 

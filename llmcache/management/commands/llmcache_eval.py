@@ -9,6 +9,7 @@ from typing import Any
 
 from llmcache import caching, conf, matching
 from llmcache.evaluation import curve, measuring, report, rows
+from llmcache.evaluation.measuring import Measured
 from llmcache.evaluation.rows import BadRow, Row
 from llmcache.management.running import Failed, Running, WrongUsage, counted, listed
 from llmcache.matching import Matcher
@@ -29,8 +30,11 @@ class Command(Running):
         parser.add_argument("--alias", help="the store (default: the first semantic one)")
         parser.add_argument("--threshold", type=float, help="in place of the configured one")
         parser.add_argument(
-            "--max-wrong", type=float, help="end with 1 if a larger share, 0 to 1, is wrong"
+            "--max-wrong",
+            type=float,
+            help="end with 1 if a larger share, 0 to 1, is wrong, or if embedder or judge failed",
         )
+        parser.add_argument("--no-guards", action="store_true", help="leave the guards out")
         parser.add_argument("--svg", type=Path, metavar="FILE", help="write the curve to a file")
         parser.add_argument("--skip-bad", action="store_true", help="pass over damaged lines")
         parser.add_argument("--json", action="store_true", help="as one JSON object")
@@ -48,7 +52,8 @@ class Command(Running):
         if not pairs:
             raise WrongUsage("There are no pairs to measure with: give a file, or --sample.")
         with self.bar("pairs", len(pairs)) as bar:
-            measured = measuring.measure(matcher, pairs, bar.advance)
+            guarded = not options["no_guards"]
+            measured = measuring.measure(matcher, pairs, bar.advance, guarded=guarded)
         threshold = options["threshold"]
         if threshold is None:
             threshold = measured.configured
@@ -61,9 +66,19 @@ class Command(Running):
             self._write(options["svg"], curve.svg(measured, threshold))
         if measured.not_embedded == len(pairs):
             raise Failed("No pair could be embedded; the log says why.")
-        wrong = measured.at(threshold).wrong.value or 0.0
-        if options["max_wrong"] is not None and wrong > options["max_wrong"]:
-            raise Failed(f"{wrong:.1%} are wrong, over the {options['max_wrong']:.1%} allowed.")
+        if options["max_wrong"] is not None:
+            self._hold_to(options["max_wrong"], measured, threshold)
+
+    def _hold_to(self, most: float, measured: Measured, threshold: float) -> None:
+        wrong = measured.at(threshold).wrong.value
+        if wrong is None:
+            raise WrongUsage("--max-wrong needs pairs that are not the same; there are none.")
+        if wrong > most:
+            raise Failed(f"{wrong:.1%} are wrong, over the {most:.1%} allowed.")
+        failures = measured.embed_failures + measured.judge_failures
+        if failures:  # what was not served for that reason says nothing of the next time
+            number = counted(failures, "time")
+            raise Failed(f"The embedder or the judge failed {number}; the log says why.")
 
     def _matcher(self, alias: str | None) -> Matcher:
         for name in self.aliases(alias):
