@@ -51,6 +51,7 @@ docs: $(READY)
 bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, measured in one run
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.semantic
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run
