@@ -70,14 +70,22 @@ CACHES = {
 
 # --- llmcache ---
 
-# The first alias keeps answers in Django's own cache; the second on disk, over restarts.
+# The first alias keeps answers in Django's own cache; the second on disk, over restarts; the third
+# serves them to questions that mean the same, too.
 LLMCACHE = {
     "default": {"LOCATION": "default", "TIMEOUT": 24 * 60 * 60},
     "disk": {
         "BACKEND": "llmcache.backends.disk.DiskBackend",
         "LOCATION": str(DATA_DIR / "llmcache"),
     },
+    "similar": {
+        "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+        "LOCATION": str(DATA_DIR / "similar"),
+        "OPTIONS": {"embedder": "minilm"},
+    },
 }
+# All visitors of the example may share their answers.
+SILENCED_SYSTEM_CHECKS = ["llmcache.W110"]
 if os.environ.get("OPENAI_API_KEY"):
     CHAT_MODEL = os.environ.get("CHAT_MODEL", "gpt-4o-mini")
     LLMCACHE_PROVIDERS = {"default": {"OPTIONS": {"api_key_env": "OPENAI_API_KEY"}}}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import mul
 from time import time
@@ -129,12 +129,12 @@ class Matcher:
         near = backend.nearest(
             question.partition, embedded.space, embedded.data, self.rules.neighbours
         )
-        candidates = self.candidates(search, near)
-        if not candidates:
-            return None
-        stored = backend.get_many(_wanted(candidates))
-        for match in self._present(search, candidates, stored, opened):
-            if not self.rules.asks_judge(match.similarity) or self._judged(search, match):
+        for pair, neighbour in self._candidates(search, near):
+            stored = backend.get_many([neighbour.digest, pair])
+            match = self._present(search, pair, neighbour, stored, opened)
+            if match is not None and (
+                not self.rules.asks_judge(match.similarity) or self._judged(search, match)
+            ):
                 return self._decided(search, match)
         return None
 
@@ -147,32 +147,34 @@ class Matcher:
         near = await backend.anearest(
             question.partition, embedded.space, embedded.data, self.rules.neighbours
         )
-        candidates = self.candidates(search, near)
-        if not candidates:
-            return None
-        stored = await backend.aget_many(_wanted(candidates))
-        for match in self._present(search, candidates, stored, opened):
-            if not self.rules.asks_judge(match.similarity) or await self._ajudged(search, match):
+        for pair, neighbour in self._candidates(search, near):
+            stored = await backend.aget_many([neighbour.digest, pair])
+            match = self._present(search, pair, neighbour, stored, opened)
+            if match is not None and (
+                not self.rules.asks_judge(match.similarity) or await self._ajudged(search, match)
+            ):
                 return self._decided(search, match)
         return None
 
-    def candidates(self, search: Search, near: Iterable[Neighbour]) -> dict[str, Neighbour]:
-        """Those neighbours that are near enough and that no guard refuses, by their pairs."""
+    def _candidates(
+        self, search: Search, near: Iterable[Neighbour]
+    ) -> Iterator[tuple[str, Neighbour]]:
+        """Those neighbours that are near enough and that no guard refuses, with their pairs. The
+        nearest is all that is looked at, if it serves.
+        """
         question = search.question
-        found = {}
         search.reason = "nothing similar is stored"
         for neighbour in near:
             if neighbour.similarity < self.rules.least:
-                search.reason = f"the nearest is similar by {neighbour.similarity:.3f} only"
-                break
+                if search.reason == "nothing similar is stored":
+                    search.reason = f"the nearest is similar by {neighbour.similarity:.3f} only"
+                return
             refused = self.refused(question, neighbour.prompt)
-            if refused is not None:
+            if refused is None:
+                yield self.pair_of(question, neighbour.prompt), neighbour
+            else:
                 events.count("guard_veto")
                 search.reason = f"guard {refused.guard}: {refused.reason}"
-                continue
-            pair = self.pair_of(question, neighbour.prompt)
-            found[pair] = neighbour
-        return found
 
     def pair_of(self, question: Question, stored: str) -> str:
         """What stands for a question and a stored prompt."""
@@ -215,30 +217,30 @@ class Matcher:
     def _present(
         self,
         search: Search,
-        candidates: Mapping[str, Neighbour],
+        pair: str,
+        neighbour: Neighbour,
         stored: Mapping[str, bytes],
         opened: Open,
-    ) -> Iterable[Match]:
-        """The candidates whose answers are there and may be served, the nearest first."""
-        for pair, neighbour in candidates.items():
-            blocked = stored.get(pair)
-            if blocked is not None and pairs.is_block(pair, blocked, signed=self.signed):
-                search.reason = "the pair was rejected"
-                continue
-            data = stored.get(neighbour.digest)
-            envelope = None if data is None else opened(neighbour.digest, data)
-            if envelope is None:
-                search.reason = "the similar entry is gone or may not serve"
-                continue
-            yield Match(
-                digest=neighbour.digest,
-                asked=self.shown(search.question.prompt),
-                stored=self.shown(neighbour.prompt),
-                pair=pair,
-                similarity=neighbour.similarity,
-                envelope=envelope,
-                matcher=self,
-            )
+    ) -> Match | None:
+        """The match, if its answer is there, may be served, and nobody has rejected the pair."""
+        blocked = stored.get(pair)
+        if blocked is not None and pairs.is_block(pair, blocked, signed=self.signed):
+            search.reason = "the pair was rejected"
+            return None
+        data = stored.get(neighbour.digest)
+        envelope = None if data is None else opened(neighbour.digest, data)
+        if envelope is None:
+            search.reason = "the similar entry is gone or may not serve"
+            return None
+        return Match(
+            digest=neighbour.digest,
+            asked=self.shown(search.question.prompt),
+            stored=self.shown(neighbour.prompt),
+            pair=pair,
+            similarity=neighbour.similarity,
+            envelope=envelope,
+            matcher=self,
+        )
 
     def _decided(self, search: Search, match: Match) -> Match | None:
         rules = self.rules
@@ -312,10 +314,6 @@ def similarity(one: bytes, other: bytes) -> float:
 _HISTORY: Final = "history"
 _LONGEST: Final = 100_000  # characters of a prompt that are kept beside its vector
 _NO_VECTOR: Final = "the question could not be embedded"
-
-
-def _wanted(candidates: Mapping[str, Neighbour]) -> list[str]:
-    return [*(neighbour.digest for neighbour in candidates.values()), *candidates]
 
 
 def _embedded(search: Search, embedded: Embedded | None) -> Embedded | None:

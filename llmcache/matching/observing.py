@@ -1,14 +1,13 @@
 """What matched, noted off the caller's way: one row a pair, with what an audit found.
 
-A bounded buffer and one thread a process write the rows; what does not fit is counted and lost. In
-a test run no thread starts: `flush` writes in the test's own transaction.
+A bounded buffer and one thread a process write the rows, every FLUSH_INTERVAL; what does not fit is
+counted and lost. In a test run no thread starts: `flush` writes in the test's own transaction.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import queue
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from typing import Final
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import F
 
-from llmcache import events, prompts
+from llmcache import conf, events, prompts
 from llmcache.matching.answers import agree
 from llmcache.matching.matcher import Match, Matcher
 from llmcache.models import ALIAS_LENGTH, NAME_LENGTH, MatchedPair
@@ -26,7 +25,6 @@ from llmcache.text import clean
 
 AUDITOR: Final = "audit"
 _MOST: Final = 1000
-_STOP: Final = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +49,11 @@ class Observation:
     answers: tuple[bytes, bytes] | None = None
 
 
-def write(seen: Observation) -> MatchedPair:
-    """Write one observation; of two answers, say whether they agree.
+def write(seen: Observation, times: int = 1) -> MatchedPair:
+    """Write an observation; of two answers, say whether they agree.
+
+    Args:
+        times: how often the pair was seen.
 
     Raises:
         DatabaseError: it could not be written.
@@ -79,6 +80,7 @@ def write(seen: Observation) -> MatchedPair:
         "whole": all_asked and all_stored,
         "similarity": match.similarity,
         "how": seen.how,
+        "times": times,
         "same": same,
         "decided_by": "" if same is None else AUDITOR,
     }
@@ -88,7 +90,7 @@ def write(seen: Observation) -> MatchedPair:
     except IntegrityError:
         row, is_new = rows.get(**key), False
     if not is_new:
-        rows.filter(pk=row.pk).update(seen=at, times=F("times") + 1, digest=match.digest)
+        rows.filter(pk=row.pk).update(seen=at, times=F("times") + times, digest=match.digest)
         if same is not None:  # what staff have said stays
             undecided = rows.filter(pk=row.pk, decided_by__in=("", AUDITOR))
             undecided.update(same=same, decided_by=AUDITOR, how=seen.how)
@@ -97,67 +99,66 @@ def write(seen: Observation) -> MatchedPair:
 
 
 class Observer:
-    """The buffer and its thread, started on first use, and afresh in a forked child."""
+    """The buffer, in which a pair is once, and its thread: started on first use, and afresh in a
+    forked child.
+    """
 
     def __init__(self) -> None:
         self._start_afresh()
 
     def _start_afresh(self) -> None:
-        self._queue: queue.Queue[Observation | None] = queue.Queue(_MOST)
+        self._waiting: dict[tuple[str, str], tuple[Observation, int]] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._stop = threading.Event()
 
     def put(self, seen: Observation) -> None:
-        """Note a match. Never waits and never raises."""
+        """Note a match. Never waits for the database and never raises."""
         if not recorder.is_on:
             return
-        try:
-            self._queue.put_nowait(seen)
-        except queue.Full:
-            events.count("match_lost")
-            return
-        if self._thread is None and not in_test_run():
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=self._run, name="llmcache-matches", daemon=True
-                    )
-                    self._thread.start()
+        key = seen.alias, seen.match.pair
+        with self._lock:
+            before, times = self._waiting.get(key, (seen, 0))
+            if not times and len(self._waiting) >= _MOST:
+                events.count("match_lost")
+                return
+            # Two answers to compare say more than that the pair was served.
+            kept = before if before.answers and not seen.answers else seen
+            self._waiting[key] = kept, times + 1
+            if self._thread is None and not in_test_run():
+                self._thread = threading.Thread(
+                    target=self._run, name="llmcache-matches", daemon=True
+                )
+                self._thread.start()
 
     def flush(self) -> None:
-        """Write what was noted before; in a process with a thread, wait until it has."""
-        if self._thread is not None:
-            self._queue.join()
-            return
-        while True:
-            try:
-                seen = self._queue.get_nowait()
-            except queue.Empty:
-                return
-            if seen is not _STOP:
-                _write_guarded(seen)
-            self._queue.task_done()
+        """Write all that was noted before."""
+        with self._writing:
+            with self._lock:
+                waiting, self._waiting = self._waiting, {}
+            for seen, times in waiting.values():
+                _write_guarded(seen, times)
 
     def _run(self) -> None:
-        while (seen := self._queue.get()) is not _STOP:
-            try:
-                _write_guarded(seen)
-                if self._queue.empty():
-                    connections.close_all()
-            finally:
-                self._queue.task_done()
-        self._queue.task_done()
+        while not self._stop.wait(conf.config().flush_interval):
+            if self._waiting:
+                self.flush()
+                connections.close_all()
 
     def stop(self) -> None:
         """Write what is left and end the thread; called when the interpreter exits."""
-        if self._thread is not None:
-            self._queue.put(_STOP)
-            self._thread.join(timeout=10)
+        thread = self._thread
+        if thread is not None:
+            self._stop.set()
+            thread.join(timeout=10)
+            self.flush()
+            connections.close_all()
 
 
-def _write_guarded(seen: Observation) -> None:
+def _write_guarded(seen: Observation, times: int) -> None:
     try:
-        write(seen)
+        write(seen, times)
     except DatabaseError as error:
         events.count("match_lost")
         events.warn_once("match_error", "Matches cannot be written: %s", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -186,3 +187,29 @@ def test_a_database_that_fails_costs_the_caller_nothing(
     finally:
         with connection.schema_editor() as editor:
             editor.create_model(MatchedPair)
+
+
+def test_a_thread_of_each_process_writes_by_itself(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site({"FLUSH_INTERVAL": 0.05})
+    monkeypatch.setattr(observing, "in_test_run", lambda: False)
+    ask(llmcache)
+    ask(llmcache, SIMILAR)
+    ask(llmcache, SIMILAR)
+    until = monotonic() + 10
+    while not MatchedPair.objects.exists() and monotonic() < until:
+        sleep(0.05)
+    observing.observer.stop()
+    assert MatchedPair.objects.get().times == 2
+
+
+def test_a_full_buffer_loses_pairs_and_counts_them(
+    site: Site, monkeypatch: pytest.MonkeyPatch, counted: Callable[[str], int]
+) -> None:
+    monkeypatch.setattr(observing, "_MOST", 0)
+    ask(llmcache)
+    assert ask(llmcache, SIMILAR).cache.hit
+    observing.flush()
+    assert counted("match_lost") == 1
+    assert not MatchedPair.objects.exists()

@@ -27,6 +27,12 @@ QUESTIONS = (
     "How do I boil an egg?",
     "Write a haiku about the sea.",
 )
+SIMILAR = (
+    "How do I boil an egg for five minutes?",
+    "how can I boil an egg for five minutes",
+    "How do I boil an egg for ten minutes?",
+)
+"""A question, one that asks the same, and one that only looks so."""
 STAFF = "demo"
 ROW = "{:<34} {:<40} {:<7} {:>11} {:>22}"
 
@@ -46,6 +52,7 @@ class Command(BaseCommand):
             if not os.environ.get("OPENAI_API_KEY"):
                 self._start_model(stack)
             self._ask_all()
+            self._ask_similar()
             if not options["no_serve"]:
                 self._serve(options["port"] or free_port())
 
@@ -91,10 +98,22 @@ class Command(BaseCommand):
         known = Entry.objects.live().count()
         self.stdout.write(f"{Call.objects.count()} calls are in the log, {known} in the index.")
 
-    def _ask(self, question: str, *, stream: bool) -> tuple[Any, str, float]:
+    def _ask_similar(self) -> None:
+        self.stdout.write("")
+        self.stdout.write("Matched by meaning:")
+        for question in SIMILAR:
+            cache, _, seconds = self._ask(question, using="similar")
+            said = f"similar by {cache.similarity:.2f}" if cache.similarity else cache.reason
+            self.stdout.write(
+                f"{question:<40} {cache.outcome:<5} {seconds * 1000:>9.2f} ms   {said}"
+            )
+
+    def _ask(
+        self, question: str, *, stream: bool = False, using: str = "default"
+    ) -> tuple[Any, str, float]:
         started = perf_counter()
         try:
-            answer = completion(**request_for(question), stream=stream)
+            answer = completion(**request_for(question), stream=stream, using=using)
             if stream:
                 parts = [choice.delta.content or "" for chunk in answer for choice in chunk.choices]
                 text = "".join(parts)
