@@ -42,9 +42,14 @@ _BATCH: Final = 10_000
 
 
 class Recorder:
-    """The buffer and the thread of one process."""
+    """The buffer and the thread of one process.
+
+    Attributes:
+        companions: what else is to write what it has when the process ends.
+    """
 
     def __init__(self) -> None:
+        self.companions: list[Callable[[], None]] = []
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -224,6 +229,8 @@ class Recorder:
 
     def stop(self) -> None:
         """Write what is left and end the thread."""
+        for companion in self.companions:
+            companion()
         thread = self._thread
         if thread is None or not thread.is_alive():
             return

@@ -52,12 +52,12 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
     list_display = (
         "shown_similarity",
         "shown_texts",
-        "shown_model",
-        "shown_alias",
+        "same",
         "how",
         "shown_times",
         "shown_seen",
-        "same",
+        "shown_alias",
+        "shown_model",
     )
     list_filter = (SameFilter, "how", filters.AliasFilter)
     list_display_links = ("shown_similarity",)

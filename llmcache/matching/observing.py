@@ -6,7 +6,6 @@ counted and lost. In a test run no thread starts: `flush` writes in the test's o
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from llmcache.text import clean
 
 AUDITOR: Final = "audit"
 _MOST: Final = 1000
+_AT_EXIT: Final = 5.0  # seconds that the last writing may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +145,15 @@ class Observer:
             if self._waiting:
                 self.flush()
                 connections.close_all()
+        self.flush()
+        connections.close_all()
 
     def stop(self) -> None:
-        """Write what is left and end the thread; called when the interpreter exits."""
+        """Write what is left and end the thread; the recorder calls it when the process ends."""
         thread = self._thread
-        if thread is not None:
+        if thread is not None and thread.is_alive():
             self._stop.set()
-            thread.join(timeout=10)
-            self.flush()
-            connections.close_all()
+            thread.join(timeout=_AT_EXIT)
 
 
 def _write_guarded(seen: Observation, times: int) -> None:
@@ -168,5 +168,5 @@ def _write_guarded(seen: Observation, times: int) -> None:
 
 observer: Final = Observer()
 flush: Final = observer.flush
-atexit.register(observer.stop)
+recorder.companions.append(observer.stop)
 os.register_at_fork(after_in_child=observer._start_afresh)
