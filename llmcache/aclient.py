@@ -151,6 +151,7 @@ async def _read_custom(plan: Plan, store: Store) -> Envelope | None:
 
 async def _ask(plan: Plan) -> tuple[Envelope, list[Item]]:
     """Call upstream; the answer and what to store of it."""
+    similar.search(plan)
     started = perf_counter()
     body = await plan.route.upstream.acall(plan.call.request(plan.route.model))
     envelope, item = answers.prepare(plan, body, time(), perf_counter() - started)
@@ -235,6 +236,7 @@ async def _write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
 
 async def _open_stream(plan: Plan) -> AsyncStream:
     """Start a live stream; errors of the request itself are raised here, not at the first chunk."""
+    similar.search(plan)
     call = plan.call
     started = perf_counter()
     source = plan.route.upstream.astream(call.request(plan.route.model))

@@ -98,6 +98,8 @@ def entry(
     for name in ("namespace", "scope"):
         if plan.material and plan.material.get(name):
             header[name] = plan.material[name]
+    if plan.search is not None:
+        plan.search.note(header)
     kept = None if ttl is None else ttl + policy.stale_window(controls)
     data = seal(
         digest,

@@ -149,6 +149,7 @@ def _read_custom(plan: Plan, store: Store) -> Envelope | None:
 
 def _ask(plan: Plan) -> tuple[Envelope, list[Item]]:
     """Call upstream; the answer and what to store of it."""
+    similar.search(plan)
     started = perf_counter()
     body = plan.route.upstream.call(plan.call.request(plan.route.model))
     envelope, item = answers.prepare(plan, body, time(), perf_counter() - started)
@@ -242,6 +243,7 @@ def _write(
 
 def _open_stream(plan: Plan) -> Stream:
     """Start a live stream; errors of the request itself are raised here, not at the first chunk."""
+    similar.search(plan)
     call = plan.call
     started = perf_counter()
     source = plan.route.upstream.stream(call.request(plan.route.model))

@@ -27,40 +27,40 @@ _OWN_WAYS: Final = frozenset({"get_cache", "async_get_cache", "add_cache", "asyn
 
 def match(plan: Plan) -> Found | None:
     """The answer to a similar question, if there is one that may serve."""
-    search = _search(plan)
-    if search is None or plan.store is None or not plan.store.breaker.allows():
+    asked = search(plan)
+    if asked is None or plan.store is None or not plan.store.breaker.allows():
         return None
     try:
-        found = search.matcher.find(search, partial(_usable, plan))
+        found = asked.matcher.find(asked, partial(_usable, plan))
     except Exception as error:
         engine.read_failed(plan, error)
         return None
-    return _noted(plan, search, found)
+    return _noted(plan, asked, found)
 
 
 async def amatch(plan: Plan) -> Found | None:
     """As `match`."""
-    search = _search(plan)
-    if search is None or plan.store is None or not plan.store.breaker.allows():
+    asked = search(plan)
+    if asked is None or plan.store is None or not plan.store.breaker.allows():
         return None
     try:
-        found = await search.matcher.afind(search, partial(_usable, plan))
+        found = await asked.matcher.afind(asked, partial(_usable, plan))
     except Exception as error:
         engine.read_failed(plan, error)
         return None
-    return _noted(plan, search, found)
+    return _noted(plan, asked, found)
 
 
 def vectors(plan: Plan, items: Sequence[Item]) -> Sequence[Vector]:
     """The vectors to store with a call's new entries."""
-    search = _search(plan)
-    return () if search is None else search.matcher.vectors(search, items)
+    asked = search(plan)
+    return () if asked is None else asked.matcher.vectors(asked, items)
 
 
 async def avectors(plan: Plan, items: Sequence[Item]) -> Sequence[Vector]:
     """As `vectors`."""
-    search = _search(plan)
-    return () if search is None else await search.matcher.avectors(search, items)
+    asked = search(plan)
+    return () if asked is None else await asked.matcher.avectors(asked, items)
 
 
 def note(plan: Plan, envelope: Envelope, now: float) -> None:
@@ -71,10 +71,10 @@ def note(plan: Plan, envelope: Envelope, now: float) -> None:
         envelope: the answer that the caller gets.
         now: unix seconds.
     """
-    search, call = plan.search, plan.call
-    if search is None or plan.store is None:
+    asked, call = plan.search, plan.call
+    if asked is None or plan.store is None:
         return
-    seen = plan.match or search.unserved
+    seen = plan.match or asked.unserved
     if seen is None:
         return
     from llmcache.matching import observing
@@ -83,7 +83,7 @@ def note(plan: Plan, envelope: Envelope, now: float) -> None:
     how = "served"
     if plan.match is None:
         pair = engine.body_of(call.kind, seen.envelope), engine.body_of(call.kind, envelope)
-        how = "shadow" if search.matcher.rules.shadow else "audit"
+        how = "shadow" if asked.matcher.rules.shadow else "audit"
     observing.observer.put(
         observing.Observation(
             at=now,
@@ -92,13 +92,19 @@ def note(plan: Plan, envelope: Envelope, now: float) -> None:
             kind=call.kind,
             model=call.model,
             match=seen,
-            matcher=search.matcher,
+            matcher=asked.matcher,
             answers=pair,
         )
     )
 
 
-def _search(plan: Plan) -> Search | None:
+def search(plan: Plan) -> Search | None:
+    """The call's search by meaning, kept on its plan; None where its store has none, or the call
+    no question. Made before the answer is, which notes what it answers.
+
+    Raises:
+        ImproperlyConfigured: the store's OPTIONS cannot be used.
+    """
     store = plan.store
     if plan.search is not None or store is None or store.semantic is None:
         return plan.search
@@ -124,9 +130,9 @@ def _usable(plan: Plan, digest: str, data: bytes) -> Envelope | None:
     return envelope if s_maxage is None or now - envelope.created < s_maxage else None
 
 
-def _noted(plan: Plan, search: Search, found: Match | None) -> Found | None:
+def _noted(plan: Plan, asked: Search, found: Match | None) -> Found | None:
     if found is None:
-        plan.reason = plan.reason or search.reason
+        plan.reason = plan.reason or asked.reason
         return None
     plan.match = found
     if plan.store is not None and plan.store.semantic is not None:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from llmcache.matching.matcher import Match, Matcher, Search, similarity
+from llmcache.embedders.vectors import similarity
+from llmcache.matching.matcher import Matcher
+from llmcache.matching.search import Match, Search
 from llmcache.store import Store
 
 __all__ = ["Match", "Matcher", "Search", "for_store", "search", "similarity"]

@@ -9,7 +9,7 @@ import orjson
 from llmcache.backends.semantic import guards
 from llmcache.backends.semantic.guards.measures import NumberGuard
 from llmcache.embedders.base import BaseEmbedder
-from llmcache.matching.matcher import similarity
+from llmcache.embedders.vectors import similarity
 
 _GUARDS = (NumberGuard(),)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from llmcache.backends.semantic.base import Neighbour
 from llmcache.exceptions import LLMCacheError
 from llmcache.matching import pairs
-from llmcache.matching.matcher import Matcher, Search
+from llmcache.matching.matcher import Matcher
 from llmcache.matching.question import Question
+from llmcache.matching.search import Search
 
 
 class NotInspectable(LLMCacheError):

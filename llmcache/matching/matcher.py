@@ -8,10 +8,7 @@ step; what decides is in the steps that they share.
 from __future__ import annotations
 
 import random
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from operator import mul
 from time import time
 from typing import Any, Final
 
@@ -25,50 +22,10 @@ from llmcache.envelope import Envelope
 from llmcache.judges.base import BaseJudge
 from llmcache.matching import history, pairs, rules
 from llmcache.matching.question import Question, read, transcript, turns_of
+from llmcache.matching.search import MARK, Match, Search
 
 Open = Callable[[str, bytes], Envelope | None]
 """Opens a stored answer, if it may be served to this call."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
-    """A stored answer to another question that means the same.
-
-    Attributes:
-        digest: of the entry.
-        asked, stored: the two questions.
-        pair: stands for the two; see `llmcache.matching.pairs`.
-        similarity: cosine, 0 to 1.
-    """
-
-    digest: str
-    asked: str
-    stored: str
-    pair: str
-    similarity: float
-    envelope: Envelope = field(repr=False)
-    matcher: Matcher = field(repr=False)
-
-
-@dataclass(slots=True)
-class Search:
-    """One call's search by meaning; what it has found out stays here for the store.
-
-    Attributes:
-        embedded: the question's vector, once it has one; `tried` tells that there was an attempt,
-            so that nothing is embedded twice.
-        cost: what embedding cost.
-        reason: why nothing matched.
-        unserved: a match that is only noted, as the settings have it.
-    """
-
-    question: Question
-    matcher: Matcher
-    embedded: Embedded | None = None
-    tried: bool = False
-    cost: float = 0.0
-    reason: str = ""
-    unserved: Match | None = None
 
 
 class Matcher:
@@ -232,6 +189,10 @@ class Matcher:
         if envelope is None:
             search.reason = "the similar entry is gone or may not serve"
             return None
+        if envelope.header.get(MARK) != pairs.mark_of(search.question.partition, neighbour.prompt):
+            events.warn_once("foreign_vector", "A vector leads to another question's answer")
+            search.reason = "the vector leads to another question's answer"
+            return None
         return Match(
             digest=neighbour.digest,
             asked=self.shown(search.question.prompt),
@@ -299,16 +260,6 @@ class Matcher:
     async def avectors(self, search: Search, items: Sequence[Item]) -> list[Vector]:
         """As `vectors`."""
         return _vectors(search, items, await self.aembed(search))
-
-
-def similarity(one: bytes, other: bytes) -> float:
-    """Cosine of two vectors of length 1, with 0.0 for all that point away from each other.
-
-    Args:
-        one, other: float32, as `Embedded.data`.
-    """
-    product: float = sum(map(mul, array("f", one), array("f", other)))
-    return min(1.0, max(0.0, product))
 
 
 _HISTORY: Final = "history"

@@ -17,7 +17,8 @@ from django.db.models import F
 
 from llmcache import conf, events, prompts
 from llmcache.matching.answers import agree
-from llmcache.matching.matcher import Match, Matcher
+from llmcache.matching.matcher import Matcher
+from llmcache.matching.search import Match
 from llmcache.models import ALIAS_LENGTH, NAME_LENGTH, MatchedPair
 from llmcache.recorder import in_test_run, recorder
 from llmcache.text import clean

@@ -25,6 +25,13 @@ def pair_of(partition: str, asked: str, stored: str) -> str:
     return sha256(b"pair" + partition.encode() + texts[0] + texts[1]).hexdigest()
 
 
+def mark_of(partition: str, prompt: str) -> str:
+    """What an answer's entry says in its signed header of the question that it answers, so that no
+    vector that somebody else wrote leads to it from another one.
+    """
+    return sha256(f"{partition} {prompt}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def block(pair: str, *, signed: bool) -> Item:
     """The entry that blocks a pair, without end."""
     data = seal(

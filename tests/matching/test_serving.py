@@ -9,6 +9,10 @@ import pytest
 from django.test import override_settings
 
 import llmcache
+from llmcache import caching, engine, matching
+from llmcache.backends import stores
+from llmcache.backends.semantic.base import SemanticBackend, Vector
+from llmcache.calls import build
 from llmcache.exceptions import NotCached
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
@@ -302,3 +306,34 @@ def test_whoever_writes_the_vector_goes_with_the_entry(door: Any, site: Site, ki
     first = ask(door)
     writer.flush()
     assert ask(door, SIMILAR).id == first.id
+
+
+def test_a_vector_that_somebody_else_wrote_leads_to_no_other_questions_answer(
+    door: Any, site: Site, counted: Callable[[str], int]
+) -> None:
+    secret = ask(door, "what is the code of the safe", cache={"scope": "the boss"})
+    ask(door, OTHER)
+    ours = stores["default"]
+    cache = caching.for_alias("default")
+    assert cache is not None and isinstance(ours, SemanticBackend)
+    matcher = matching.for_store(cache)
+    assert matcher is not None
+    found = engine.plan(build("completion", "m", {"messages": messages(STORED)}), cache)
+    assert found.material is not None
+    question = matcher.question({**found.material, "params": {"messages": messages(STORED)}})
+    assert question is not None
+    embedded = matcher.embedder.embed(STORED)
+    assert embedded is not None
+    forged = Vector(
+        digest=secret.cache.key,
+        partition=question.partition,
+        space=embedded.space,
+        prompt=STORED,
+        data=embedded.data,
+        expires=None,
+    )
+    ours.add([forged])
+    answer = door.completion("m", messages=messages(SIMILAR))
+    assert answer.id != secret.id
+    assert "another question" in answer.cache.reason
+    assert counted("foreign_vector") == 1
