@@ -184,6 +184,9 @@ def test_the_judge_decides_inside_its_band_only(make: Any, says: Any) -> None:
     at = found.at(0.7)
     assert (at.hits.count, at.wrong.count) == ((2, 1) if says is True else (1, 0))
     assert found.judge_failures == (2 if says == "fail" else 0)
+    for figures in found.curve():
+        alone = found.at(figures.threshold)
+        assert (alone.hits, alone.wrong) == (figures.hits, figures.wrong)
 
 
 def test_wrong_pairs_are_listed_the_nearest_first(make: Any) -> None:
@@ -273,6 +276,9 @@ def test_the_curve_is_a_drawing_with_its_lines_and_its_mark(make: Any) -> None:
     description = root.find("svg:desc", names)
     assert description is not None and "0.700" in (description.text or "")
     assert "<script" not in drawn
+    (mark,) = root.findall("svg:line[@class='mark']", names)
+    # A threshold of 0.7 between 0.5, the least similarity, at 52, and 1 at 704.
+    assert float(mark.get("x1") or 0) == pytest.approx(52 + 0.4 * 652, abs=0.1)
 
 
 def test_the_curve_steps_where_what_is_served_changes() -> None:
