@@ -191,7 +191,7 @@ def _said(material: dict[str, Any]) -> str:
 
 
 def _row(name: str, figures: Figures) -> tuple[str, ...]:
-    return name, f"{figures.threshold:.3f}", _share(figures.hits), _share(figures.wrong)
+    return name, report.shown(figures.threshold), _share(figures.hits), _share(figures.wrong)
 
 
 def _share(share: Share) -> str:
@@ -213,10 +213,10 @@ def _chart(found: Measured) -> charts.Chart:
             charts.Series(_("right"), "llmcache-hit", [f.hits.value for f in guarded]),
             charts.Series(_("wrong"), "llmcache-miss", [f.wrong.value for f in guarded]),
             charts.Series(
-                _("right, without guards"), "llmcache-hit-high", [f.hits.value for f in bare]
+                _("right, by similarity alone"), "llmcache-hit-high", [f.hits.value for f in bare]
             ),
             charts.Series(
-                _("wrong, without guards"), "llmcache-miss-high", [f.wrong.value for f in bare]
+                _("wrong, by similarity alone"), "llmcache-miss-high", [f.wrong.value for f in bare]
             ),
         ],
         formats.share,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from typing import Any, Final
-from weakref import WeakSet
 
 from llmcache.backends.base import BaseBackend
 from llmcache.configuration import refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.embedders.onnx import Lazy, keep_quiet, unknown_to
 from llmcache.embedders.packages import require_package
 from llmcache.embedders.vectors import unit
 
@@ -25,7 +24,8 @@ class FastEmbedEmbedder(BaseEmbedder):
         cache_dir: where to.
         threads: of the processor, for one text.
 
-    Nothing is embedded of a text that the model's tokenizer would cut.
+    Nothing is embedded of a text that the model's tokenizer would cut, or of which its vocabulary
+    lacks something.
 
     Raises:
         ImproperlyConfigured: the package is missing, or an option is wrong.
@@ -46,46 +46,29 @@ class FastEmbedEmbedder(BaseEmbedder):
         require(ok, f"{name}['threads']", threads, "an integer from 1 up")
         require_package(setting, "fastembed", "fastembed")
         self.model = str(options.get("model") or _DEFAULT)
-        self._start_afresh()
-        _living.add(self)
+        self._lazy = Lazy(self._load)
 
-    def _start_afresh(self) -> None:
-        self._lock = threading.Lock()
-        self._loaded: Any = None
+    def _load(self) -> tuple[Any, frozenset[int]]:
+        keep_quiet()
+        from fastembed import TextEmbedding
 
-    def _load(self) -> Any:
-        with self._lock:
-            if self._loaded is None:
-                from fastembed import TextEmbedding
-
-                given = {
-                    "cache_dir": self.options.get("cache_dir"),
-                    "specific_model_path": self.options.get("model_dir"),
-                    "threads": self.options.get("threads"),
-                }
-                known = {key: value for key, value in given.items() if value is not None}
-                self._loaded = TextEmbedding(self.model, **known)
-            return self._loaded
+        given = {
+            "cache_dir": self.options.get("cache_dir"),
+            "specific_model_path": self.options.get("model_dir"),
+            "threads": self.options.get("threads"),
+        }
+        known = {key: value for key, value in given.items() if value is not None}
+        model = TextEmbedding(self.model, **known)
+        return model, unknown_to(model.model.tokenizer)
 
     def embed(self, text: str) -> Embedded | None:
-        model = self._loaded or self._load()
-        if model.model.tokenizer.encode(text).overflowing:
+        model, unknown = self._lazy.get()
+        pieces = model.model.tokenizer.encode(text)
+        if pieces.overflowing or not unknown.isdisjoint(pieces.ids):
             return None
         (vector,) = model.embed([text])
         data = unit(vector.tolist())
         return Embedded(data, f"fastembed {self.model}:{len(data) // 4}")
 
     def close(self) -> None:
-        with self._lock:
-            self._loaded = None
-
-
-_living: WeakSet[FastEmbedEmbedder] = WeakSet()
-
-
-def _after_fork() -> None:
-    for embedder in list(_living):
-        embedder._start_afresh()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+        self._lazy.drop()

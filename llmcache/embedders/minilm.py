@@ -6,20 +6,18 @@ trained on up to 256 word pieces: the mean of the last layer over a text's piece
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.backends.base import BaseBackend
 from llmcache.configuration import refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.embedders.onnx import Lazy, Model, open_model
 from llmcache.embedders.packages import require_package
 from llmcache.embedders.vectors import unit
 
@@ -34,7 +32,9 @@ _PACKAGES: Final = ("numpy", "onnxruntime", "tokenizers")
 
 class MiniLMEmbedder(BaseEmbedder):
     """OPTIONS:
-        max_tokens: of a text with more word pieces than that (256), nothing is embedded.
+        max_tokens: of a text with more word pieces than that (256), nothing is embedded; nor of
+            one with a word or sign that the model's vocabulary lacks, since all of those look the
+            same to it.
         threads: of the processor, for one text (1).
         model_path, tokenizer_path: of another ONNX model of this sort and its tokenizer.json.
 
@@ -73,43 +73,20 @@ class MiniLMEmbedder(BaseEmbedder):
         for path in (self._model, self._tokens):
             if not path.is_file():
                 raise ImproperlyConfigured(f"{setting} names {str(path)!r}, which is no file.")
-        self._start_afresh()
-        _living.add(self)
+        self._lazy = Lazy(self._load)
 
-    def _start_afresh(self) -> None:
-        """Nothing is loaded; a forked child must not use its parent's session, whose threads it
-        lacks."""
-        self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any, tuple[str, ...], str] | None = None
-
-    def _load(self) -> tuple[Any, Any, tuple[str, ...], str]:
-        with self._lock:
-            if self._loaded is None:
-                import onnxruntime
-                from tokenizers import Tokenizer
-
-                tokenizer = Tokenizer.from_file(str(self._tokens))
-                tokenizer.no_truncation()
-                tokenizer.no_padding()
-                settings = onnxruntime.SessionOptions()
-                settings.intra_op_num_threads = self._threads
-                settings.inter_op_num_threads = 1
-                session = onnxruntime.InferenceSession(
-                    str(self._model), settings, providers=["CPUExecutionProvider"]
-                )
-                inputs = tuple(given.name for given in session.get_inputs())
-                name = "minilm"
-                if not self._is_ours:
-                    name = f"onnx:{sha256(self._model.read_bytes()).hexdigest()[:16]}"
-                self._loaded = tokenizer, session, inputs, name
-            return self._loaded
+    def _load(self) -> tuple[Model, str]:
+        model = open_model(self._model, self._tokens, self._threads)
+        if self._is_ours:
+            return model, "minilm"
+        return model, f"onnx:{sha256(self._model.read_bytes()).hexdigest()[:16]}"
 
     def embed(self, text: str) -> Embedded | None:
         import numpy as np
 
-        tokenizer, session, inputs, name = self._loaded or self._load()
-        pieces = tokenizer.encode(text)
-        if len(pieces.ids) > self._most:
+        model, name = self._lazy.get()
+        pieces = model.tokenizer.encode(text)
+        if len(pieces.ids) > self._most or not model.unknown.isdisjoint(pieces.ids):
             return None
         ids = np.array([pieces.ids], dtype=np.int64)
         given = {
@@ -117,27 +94,17 @@ class MiniLMEmbedder(BaseEmbedder):
             "attention_mask": np.ones_like(ids),
             "token_type_ids": np.zeros_like(ids),
         }
-        (layer, *_) = session.run(None, {key: given[key] for key in inputs})
+        (layer, *_) = model.session.run(None, {key: given[key] for key in model.inputs})
         vector = layer[0].mean(axis=0) if layer.ndim == 3 else layer[0]
         data = unit(vector.tolist())
         return Embedded(data, f"{name}:{len(data) // 4}")
 
     def close(self) -> None:
-        with self._lock:
-            self._loaded = None
+        self._lazy.drop()
 
 
 _WHOLE: Final = "an integer from 1 up"
 _EXTRA: Final = "semantic-local"
-_living: WeakSet[MiniLMEmbedder] = WeakSet()
-
-
-def _after_fork() -> None:
-    for embedder in list(_living):
-        embedder._start_afresh()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _file_of(setting: str, package: str, pattern: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from array import array
 from base64 import b64decode
@@ -19,26 +20,16 @@ def unit(embedding: Any) -> bytes:
     Raises:
         ValueError: it is no vector: empty, all zero, or with NaN or an infinity in it.
     """
+    values = embedding
     if isinstance(embedding, str):
-        values = array("f", b64decode(embedding, validate=True))
+        decoded = array("f", b64decode(embedding, validate=True))
         if sys.byteorder == "big":
-            values.byteswap()
-    else:
-        try:
-            values = array("f", embedding)
-        except (TypeError, OverflowError) as error:
-            raise ValueError(f"an embedding is no list of numbers: {error}") from error
-    length = math.hypot(*values)
+            decoded.byteswap()
+        values = decoded.tolist()
+    try:
+        length = math.hypot(*values)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"an embedding is no list of numbers: {error}") from error
     if not 0 < length < math.inf:  # NaN is neither
         raise ValueError("an embedding is empty, zero or not finite")
-    return array("f", [value / length for value in values]).tobytes()
-
-
-def similarity(one: bytes, other: bytes) -> float:
-    """Cosine of two vectors of length 1, with 0.0 for all that point away from each other.
-
-    Args:
-        one, other: float32, as `Embedded.data`.
-    """
-    product: float = sum(map(mul, array("f", one), array("f", other)))
-    return min(1.0, max(0.0, product))
+    return struct.pack(f"{len(values)}f", *[value / length for value in values])

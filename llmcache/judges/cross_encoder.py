@@ -7,16 +7,14 @@ https://huggingface.co/cross-encoder/quora-distilroberta-base, exported to ONNX.
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.configuration import is_number, refuse_unknown, require
+from llmcache.embedders.onnx import Lazy, Model, open_model
 from llmcache.embedders.packages import require_package
 from llmcache.judges.base import BaseJudge
 
@@ -29,7 +27,8 @@ class CrossEncoderJudge(BaseJudge):
             tokenizer.json.
         threshold: from which score on, 0 to 1 after a sigmoid, the questions are one; 0.5 if not
             given. The mean of both orders counts.
-        max_tokens: of two questions with more word pieces together (512) it says no.
+        max_tokens: of two questions with more word pieces together (512) it says no; also where its
+            vocabulary lacks something of them.
         threads: of the processor, for one pair (1).
 
     Raises:
@@ -53,30 +52,11 @@ class CrossEncoderJudge(BaseJudge):
         for key in ("model_path", "tokenizer_path"):
             if not Path(options.get(key) or "").is_file():
                 raise ImproperlyConfigured(f"{name}[{key!r}] must name a file.")
-        self._start_afresh()
-        _living.add(self)
+        self._lazy = Lazy(self._load)
 
-    def _start_afresh(self) -> None:
-        self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any, tuple[str, ...]] | None = None
-
-    def _load(self) -> tuple[Any, Any, tuple[str, ...]]:
-        with self._lock:
-            if self._loaded is None:
-                import onnxruntime
-                from tokenizers import Tokenizer
-
-                tokenizer = Tokenizer.from_file(str(self.options["tokenizer_path"]))
-                tokenizer.no_truncation()
-                tokenizer.no_padding()
-                settings = onnxruntime.SessionOptions()
-                settings.intra_op_num_threads = self._threads
-                session = onnxruntime.InferenceSession(
-                    str(self.options["model_path"]), settings, providers=["CPUExecutionProvider"]
-                )
-                inputs = tuple(given.name for given in session.get_inputs())
-                self._loaded = tokenizer, session, inputs
-            return self._loaded
+    def _load(self) -> Model:
+        paths = (Path(self.options[key]) for key in ("model_path", "tokenizer_path"))
+        return open_model(*paths, self._threads)
 
     def same(self, asked: str, stored: str) -> bool:
         one, other = self._score(asked, stored), self._score(stored, asked)
@@ -90,27 +70,16 @@ class CrossEncoderJudge(BaseJudge):
         """
         import numpy as np
 
-        tokenizer, session, inputs = self._loaded or self._load()
-        pieces = tokenizer.encode(one, other)
-        if len(pieces.ids) > self._most:
+        model = self._lazy.get()
+        pieces = model.tokenizer.encode(one, other)
+        if len(pieces.ids) > self._most or not model.unknown.isdisjoint(pieces.ids):
             return None
         given = {
             "input_ids": np.array([pieces.ids], dtype=np.int64),
             "attention_mask": np.array([pieces.attention_mask], dtype=np.int64),
             "token_type_ids": np.array([pieces.type_ids], dtype=np.int64),
         }
-        (output, *_) = session.run(None, {key: given[key] for key in inputs})
+        (output, *_) = model.session.run(None, {key: given[key] for key in model.inputs})
         if output.size != 1 or not math.isfinite(value := float(output.reshape(-1)[0])):
             raise ValueError(f"the model gave {output.size} numbers, or none that is finite")
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))
-
-
-_living: WeakSet[CrossEncoderJudge] = WeakSet()
-
-
-def _after_fork() -> None:
-    for judge in list(_living):
-        judge._start_afresh()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,8 @@ from tests.conftest import missing
 from tests.servers.site import ROOT, environment
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the command prints."""
     try:
         weights()
@@ -23,7 +22,7 @@ def demo(tmp_path: Path) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", "demo", "--no-serve"],
         cwd=ROOT,
-        env=environment(str(tmp_path)),
+        env=environment(str(tmp_path_factory.mktemp("demo"))),
         capture_output=True,
         text=True,
         timeout=110,
@@ -34,10 +33,16 @@ def demo(tmp_path: Path) -> str:
 
 
 def test_every_question_misses_once_and_then_hits(demo: str) -> None:
-    words = demo.split()
+    words = demo.partition("Matched by meaning")[0].split()
     assert words.count("miss") == words.count("hit") == 4
     assert "4 of 8 answers came from the cache" in demo
 
 
 def test_what_it_did_is_in_the_log_and_in_the_index(demo: str) -> None:
     assert "8 calls are in the log, 4 in the index." in demo
+
+
+def test_a_question_that_means_the_same_is_matched_and_one_that_looks_so_is_not(demo: str) -> None:
+    lines = demo.partition("Matched by meaning:")[2].strip().splitlines()
+    assert [line.split(" ms")[0].split()[-2] for line in lines] == ["miss", "hit", "miss"]
+    assert "guard numbers" in lines[2]
