@@ -58,7 +58,7 @@ class FastEmbedEmbedder(BaseEmbedder):
             "threads": self.options.get("threads"),
         }
         known = {key: value for key, value in given.items() if value is not None}
-        model = TextEmbedding(self.model, **known)
+        model: Any = TextEmbedding(self.model, **known)
         return model, unknown_to(model.model.tokenizer)
 
     def embed(self, text: str) -> Embedded | None:

@@ -84,9 +84,7 @@ def open_model(model: Path, tokenizer: Path, threads: int) -> Model:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        str(model), settings, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
     inputs = tuple(given.name for given in session.get_inputs())
     return Model(made, session, inputs, unknown_to(made))
 

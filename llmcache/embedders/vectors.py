@@ -33,3 +33,13 @@ def unit(embedding: Any) -> bytes:
     if not 0 < length < math.inf:  # NaN is neither
         raise ValueError("an embedding is empty, zero or not finite")
     return struct.pack(f"{len(values)}f", *[value / length for value in values])
+
+
+def similarity(one: bytes, other: bytes) -> float:
+    """Cosine of two vectors of length 1, with 0.0 for all that point away from each other.
+
+    Args:
+        one, other: float32, as `Embedded.data`.
+    """
+    product: float = sum(map(mul, array("f", one), array("f", other)))
+    return min(1.0, max(0.0, product))
