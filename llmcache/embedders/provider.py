@@ -6,24 +6,28 @@ entry that `embedding(model, input=text)` has there.
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import math
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter, time
 from typing import Any, Final
 from weakref import WeakSet
 
 import orjson
 
-from llmcache import calls, events, keys
+from llmcache import calls, conf, events, keys
 from llmcache.backends.base import BaseBackend
 from llmcache.configuration import is_number, refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
 from llmcache.embedders.vectors import unit
 from llmcache.envelope import EnvelopeError, seal, unseal
 from llmcache.pricing import cost_of
+from llmcache.singleflight import Abandoned, AsyncFlights, Flights
 from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.base import UpstreamRequest
 from llmcache.usage import Usage
@@ -54,6 +58,8 @@ class ProviderEmbedder(BaseEmbedder):
         self._timeout = options.get("timeout", 2.0)
         ok = is_number(self._timeout) and self._timeout > 0
         require(ok, f"{name}['timeout']", self._timeout, "a number of seconds above 0")
+        # Whoever waits for another's call: connecting and reading may each take the timeout.
+        self._patience = 2 * self._timeout
         self._size: int = options.get("cache_size", 1000)
         self._longest: int = options.get("max_chars", 24_000)
         self._dimensions: int | None = options.get("dimensions")
@@ -71,6 +77,8 @@ class ProviderEmbedder(BaseEmbedder):
     def _start_afresh(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Embedded] = OrderedDict()
+        self._flights: Flights[Embedded] = Flights()
+        self._async_flights: AsyncFlights[Embedded] = AsyncFlights()
 
     # --- sync and async ---
 
@@ -79,9 +87,31 @@ class ProviderEmbedder(BaseEmbedder):
             return None
         route = upstreams.route(self.model)
         digest, request = self._request(route, text)
-        kept = self._in_process(digest)
-        if kept is not None:
-            return kept
+        while True:
+            kept = self._in_process(digest)
+            if kept is not None:
+                return kept
+            flight, leads = self._flights.join(digest)
+            if leads:
+                break
+            try:
+                return flight.result(timeout=self._patience)
+            except Abandoned:
+                continue
+            except Exception as error:  # the leader's is the followers' too
+                raise copy.copy(error) from error
+        try:
+            # Another leader may have landed since the look above.
+            found = self._in_process(digest) or self._fetch(route, digest, request)
+            flight.set_result(replace(found, cost=0.0))
+            return found
+        except Exception as error:
+            flight.set_exception(error)
+            raise
+        finally:
+            self._flights.land(digest)
+
+    def _fetch(self, route: Route, digest: str, request: UpstreamRequest) -> Embedded:
         try:
             data = self.store.get(digest)
         except Exception as error:
@@ -104,9 +134,31 @@ class ProviderEmbedder(BaseEmbedder):
             return None
         route = upstreams.route(self.model)
         digest, request = self._request(route, text)
-        kept = self._in_process(digest)
-        if kept is not None:
-            return kept
+        while True:
+            kept = self._in_process(digest)
+            if kept is not None:
+                return kept
+            flight, leads = self._async_flights.join(digest)
+            if leads:
+                break
+            try:
+                # Shielded: one follower's cancellation must not reach the others.
+                return await asyncio.wait_for(asyncio.shield(flight), self._patience)
+            except Abandoned:
+                continue
+            except Exception as error:
+                raise copy.copy(error) from error
+        try:
+            found = self._in_process(digest) or await self._afetch(route, digest, request)
+            flight.set_result(replace(found, cost=0.0))
+            return found
+        except Exception as error:
+            flight.set_exception(error)
+            raise
+        finally:
+            self._async_flights.land(digest)
+
+    async def _afetch(self, route: Route, digest: str, request: UpstreamRequest) -> Embedded:
         try:
             data = await self.store.aget(digest)
         except Exception as error:
@@ -161,7 +213,7 @@ class ProviderEmbedder(BaseEmbedder):
     def _keep(self, digest: str, found: Embedded) -> Embedded:
         with self._lock:
             # What it has cost was paid once.
-            self._kept[digest] = Embedded(found.data, found.space)
+            self._kept[digest] = replace(found, cost=0.0)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return found
@@ -192,7 +244,7 @@ class ProviderEmbedder(BaseEmbedder):
             vector = unit(part["embedding"])
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{route.upstream.name} gave no embedding: {error}") from error
-        usage = Usage(input=(answer.get("usage") or {}).get("prompt_tokens", 0))
+        usage = Usage(input=_tokens(answer.get("usage")))
         cost = cost_of(self.model, usage) or 0.0
         found = Embedded(vector, self._space(route, vector), cost)
         ttl = self.store.settings.timeout
@@ -214,8 +266,15 @@ class ProviderEmbedder(BaseEmbedder):
                 "answered_by": answer.get("model", route.model),
             },
             sign=not self.store.process_local,
+            compress_min_bytes=0 if self.store.process_local else conf.config().compress_min_bytes,
         )
         return found, (sealed, ttl)
+
+
+def _tokens(usage: Any) -> int:
+    """What a provider says that it charged; 0 where it says nothing that can be read."""
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return tokens if type(tokens) is int else 0
 
 
 def _store_failed(error: Exception) -> None:

@@ -55,8 +55,8 @@ class CrossEncoderJudge(BaseJudge):
         self._lazy = Lazy(self._load)
 
     def _load(self) -> Model:
-        paths = (Path(self.options[key]) for key in ("model_path", "tokenizer_path"))
-        return open_model(*paths, self._threads)
+        model, tokenizer = self.options["model_path"], self.options["tokenizer_path"]
+        return open_model(Path(model), Path(tokenizer), self._threads)
 
     def same(self, asked: str, stored: str) -> bool:
         one, other = self._score(asked, stored), self._score(stored, asked)

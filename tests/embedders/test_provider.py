@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from array import array
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,8 +19,9 @@ import llmcache
 from llmcache import backends, embedders
 from llmcache.backends.base import BaseBackend
 from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.envelope import unseal
 from llmcache.exceptions import UpstreamError
-from tests.servers.provider import Provider, answer, hang, refusal
+from tests.servers.provider import Behaviour, Handler, Provider, answer, hang, refusal
 
 Embed = Callable[[BaseEmbedder, str], Embedded | None]
 
@@ -111,6 +114,117 @@ def test_its_entry_is_that_of_the_embedding_call(
     assert len(provider.requests) == 2
 
 
+@pytest.mark.parametrize("length", [2, 1536])
+def test_its_entry_has_the_header_and_bytes_of_the_embedding_call(
+    embed: Embed, site: BaseBackend, provider: Provider, length: int
+) -> None:
+    provider.script(vectors([math.sin(number + 1) for number in range(length)]))
+    response = llmcache.embedding("text-embedding-3-small", input="hello")
+    digest = response.cache.key
+    assert digest is not None
+    theirs = site.get(digest)
+    site.delete(digest)
+    embed(make(site), "hello")
+    ours = site.get(digest)
+    assert ours is not None and theirs is not None
+    assert ours[4] == theirs[4]  # flags: signed, compressed
+    opened, wanted = (unseal(digest, data) for data in (ours, theirs))
+    assert opened.payload == wanted.payload
+    assert {**opened.header, "seconds": 0} == {**wanted.header, "seconds": 0}
+    assert opened.expires - opened.created == wanted.expires - wanted.created
+
+
+@pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": None}, {"prompt_tokens": "5"}])
+def test_a_usage_that_cannot_be_read_costs_nothing_and_loses_no_vector(
+    embed: Embed, site: BaseBackend, provider: Provider, usage: Any
+) -> None:
+    data = [{"object": "embedding", "index": 0, "embedding": [3.0, 4.0]}]
+    provider.script(answer({"object": "list", "data": data, "usage": usage}))
+    found = embed(make(site), "hello")
+    assert found is not None and found.cost == 0.0
+
+
+def gated(behaviour: Behaviour) -> tuple[Behaviour, threading.Event]:
+    """A behaviour that waits until it is let go."""
+    gate = threading.Event()
+
+    def behave(handler: Handler) -> None:
+        gate.wait(20)
+        behaviour(handler)
+
+    return behave, gate
+
+
+def test_threads_that_ask_for_one_text_at_once_pay_once(
+    site: BaseBackend, provider: Provider
+) -> None:
+    behaviour, gate = gated(vectors([3.0, 4.0]))
+    provider.script(behaviour)
+    embedder = make(site, timeout=30)
+    start = threading.Barrier(9)
+
+    def ask() -> Embedded | None:
+        start.wait()
+        return embedder.embed("hello")
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(ask) for _ in range(8)]
+        start.wait()
+        threading.Timer(0.3, gate.set).start()
+        found = [future.result() for future in futures]
+    assert len(provider.requests) == 1
+    assert len({numbers(one)[0] for one in found}) == 1
+    assert sum(one.cost > 0 for one in found if one is not None) == 1
+
+
+async def test_tasks_that_ask_for_one_text_at_once_pay_once(
+    site: BaseBackend, provider: Provider
+) -> None:
+    behaviour, gate = gated(vectors([3.0, 4.0]))
+    provider.script(behaviour)
+    embedder = make(site, timeout=30)
+    tasks = [asyncio.create_task(embedder.aembed("hello")) for _ in range(8)]
+    while not provider.requests:
+        await asyncio.sleep(0.01)
+    tasks[-1].cancel()  # one that follows gives up, which is its own affair
+    await asyncio.sleep(0.01)
+    gate.set()
+    found = await asyncio.gather(*tasks[:-1])
+    assert len(provider.requests) == 1
+    assert sum(one.cost > 0 for one in found if one is not None) == 1
+
+
+async def test_when_the_task_that_asks_is_cancelled_another_takes_over(
+    site: BaseBackend, provider: Provider
+) -> None:
+    behaviour, gate = gated(vectors([3.0, 4.0]))
+    provider.script(behaviour)
+    embedder = make(site, timeout=30)
+    leader = asyncio.create_task(embedder.aembed("hello"))
+    while not provider.requests:
+        await asyncio.sleep(0.01)
+    follower = asyncio.create_task(embedder.aembed("hello"))
+    await asyncio.sleep(0.01)
+    leader.cancel()
+    gate.set()
+    assert numbers(await follower) == pytest.approx([0.6, 0.8])
+
+
+async def test_a_failure_is_the_failure_of_all_who_waited_for_it(
+    site: BaseBackend, provider: Provider
+) -> None:
+    behaviour, gate = gated(refusal(500))
+    provider.script(behaviour)
+    embedder = make(site, timeout=30)
+    tasks = [asyncio.create_task(embedder.aembed("hello")) for _ in range(4)]
+    while not provider.requests:
+        await asyncio.sleep(0.01)
+    gate.set()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(error, UpstreamError) for error in ended)
+    assert len(provider.requests) == 1
+
+
 def test_vectors_in_base64_are_read_too(
     embed: Embed, site: BaseBackend, provider: Provider
 ) -> None:
@@ -123,6 +237,9 @@ def test_vectors_in_base64_are_read_too(
     [
         vectors([]),
         vectors([0.0, 0.0]),
+        vectors([1e308, 1e308, 1e308, 1e308]),
+        vectors(b64encode(array("f", [math.nan, 1.0]).tobytes()).decode()),
+        vectors({"0": 1.0}),
         vectors(["a", "b"]),
         vectors("no base64!"),
         vectors(),

@@ -143,6 +143,14 @@ def test_the_encoder_says_no_to_what_it_cannot_read_whole(same: Same, counting_m
     assert same(judge, "one", "two") is False
 
 
+def test_the_encoder_says_no_to_words_that_it_does_not_know(
+    same: Same, counting_model: Path
+) -> None:
+    judge = encoder(counting_model)
+    assert same(judge, "one", "one") is True
+    assert same(judge, "🦜", "🐈") is False
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
