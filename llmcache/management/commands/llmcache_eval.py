@@ -47,8 +47,8 @@ class Command(Running):
                 raise WrongUsage(f"--{shown} must be a number from 0 to 1, not {value:g}.")
         if options["sample"] and options["pairs"]:
             raise WrongUsage("Give a file or --sample, not both.")
-        matcher = self._matcher(options["alias"])
-        pairs = self._pairs(options, matcher)
+        alias, matcher = self._matcher(options["alias"])
+        pairs = self._pairs(options, alias)
         if not pairs:
             raise WrongUsage("There are no pairs to measure with: give a file, or --sample.")
         with self.bar("pairs", len(pairs)) as bar:
@@ -80,23 +80,23 @@ class Command(Running):
             number = counted(failures, "time")
             raise Failed(f"The embedder or the judge failed {number}; the log says why.")
 
-    def _matcher(self, alias: str | None) -> Matcher:
+    def _matcher(self, alias: str | None) -> tuple[str, Matcher]:
         for name in self.aliases(alias):
             cache = caching.for_alias(name)
             matcher = None if cache is None else matching.for_store(cache)
             if matcher is not None:
-                return matcher
+                return name, matcher
         if conf.config().mode == "off":
             raise WrongUsage("LLMCACHE_CONFIG['MODE'] is \"off\".")
         which = "LLMCACHE has no semantic store" if alias is None else f"{alias!r} is none"
         raise WrongUsage(f"{which}: give an alias of a semantic BACKEND.")
 
-    def _pairs(self, options: dict[str, Any], matcher: Matcher) -> list[Row]:
+    def _pairs(self, options: dict[str, Any], alias: str) -> list[Row]:
         if options["sample"]:
             return list(rows.sample())
         path = options["pairs"]
         if path is None:
-            return list(rows.from_database(matcher.backend.alias))
+            return list(rows.from_database(alias))
         bad: list[BadRow] = []
         try:
             pairs = list(rows.read(path, bad))
