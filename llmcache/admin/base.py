@@ -109,24 +109,28 @@ class PageMixin(_ModelAdmin):
         return super().history_view(request, object_id, {**extra, **(extra_context or {})})
 
 
-def write_log(request: HttpRequest, what: str | Iterable[Entry], message: str, flag: int) -> None:
-    """Write down in the admin's own log who did something to entries.
+def write_log(request: HttpRequest, what: str | Iterable[Model], message: str, flag: int) -> None:
+    """Write down in the admin's own log who did something to rows.
 
     Args:
-        what: the entries, each of which gets a row, or words for all of them, which get one.
+        what: the rows, each of which gets one in the log, or words for many entries at once.
     """
-    pairs = [(None, what)] if isinstance(what, str) else [(str(e.pk), str(e)) for e in what]
-    content_type = ContentType.objects.get_for_model(Entry)
+    said: list[tuple[type[Model], str | None, str]]
+    if isinstance(what, str):
+        said = [(Entry, None, what)]
+    else:
+        said = [(type(row), str(row.pk), str(row)) for row in what]
+    types = ContentType.objects
     LogEntry.objects.bulk_create(
         LogEntry(
             user_id=request.user.pk or 0,
-            content_type_id=content_type.pk,
+            content_type_id=types.get_for_model(model).pk,
             object_id=key,
             object_repr=formats.visible(text)[:200],
             action_flag=flag,
             change_message=message,
         )
-        for key, text in pairs
+        for model, key, text in said
     )
 
 

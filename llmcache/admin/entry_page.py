@@ -24,7 +24,6 @@ from django.views.decorators.http import require_POST
 from llmcache import conf, keys, maintenance, refreshing
 from llmcache.admin import charts, conversations, formats, neighbours
 from llmcache.admin.base import ReadOnlyAdmin, write_log
-from llmcache.admin.neighbours import matcher_of
 from llmcache.envelope import Envelope
 from llmcache.exceptions import LLMCacheError
 from llmcache.maintenance import EntryGone, Evicted
@@ -127,7 +126,7 @@ class EntryPage(ReadOnlyAdmin):
         """What comes near the entry's prompt, where its store is searched by meaning. Only when
         asked for: it costs an embedding.
         """
-        matcher = matcher_of(entry.alias)
+        matcher = neighbours.matcher_of(entry.alias)
         if matcher is None:
             return {}
         if "neighbours" not in request.GET:
@@ -135,7 +134,7 @@ class EntryPage(ReadOnlyAdmin):
         asked = None
         if material and keys.digest_of(material) == entry.digest:
             asked = matcher.question(material)
-        near = neighbours.shown(matcher, asked, may_read=may_read, but=entry.digest)
+        near = neighbours.shown(entry.alias, matcher, asked, may_read=may_read, but=entry.digest)
         if asked is None:
             near["problem"] = _(
                 "The index does not keep the whole prompt of this entry. It does so for new "

@@ -140,6 +140,7 @@ class AgeFilter(admin.SimpleListFilter):
 
     title = _("time")
     parameter_name = "since"
+    column = "created"
 
     _PERIODS: Final = {
         "hour": timedelta(hours=1),
@@ -156,7 +157,16 @@ class AgeFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         period = self._PERIODS.get(self.value() or "")
-        return queryset.filter(created__gte=timezone.now() - period) if period else queryset
+        if period is None:
+            return queryset
+        return queryset.filter(**{f"{self.column}__gte": timezone.now() - period})
+
+
+class SeenFilter(AgeFilter):
+    """Rows seen in the last while."""
+
+    title = _("last seen")
+    column = "seen"
 
 
 def chosen(parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ def _number(value: float, digits: int = 0) -> str:
     return number_format(round(value, digits), digits, use_l10n=True, force_grouping=True)
 
 
+def beginning(text: str, most: int) -> str:
+    """The first characters of a text, as `visible` has them, with a sign where more follow."""
+    return visible(text[:most]) + ("…" if len(text) > most else "")
+
+
 def count(number: float | None) -> str:
     """A whole number with separators."""
     return MISSING if number is None else _number(number)

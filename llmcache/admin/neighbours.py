@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
@@ -12,6 +12,9 @@ from llmcache.matching import Matcher, inspecting
 from llmcache.matching.inspecting import Inspected, NotInspectable
 from llmcache.matching.question import Question
 from llmcache.models import Entry
+
+SHORT: Final = 300
+"""Characters of a prompt in a table."""
 
 
 def matcher_of(alias: str) -> Matcher | None:
@@ -28,6 +31,7 @@ def matcher_of(alias: str) -> Matcher | None:
 
 
 def shown(
+    alias: str,
     matcher: Matcher,
     question: Question | None,
     *,
@@ -38,6 +42,7 @@ def shown(
     """The nearest stored prompts with their scores and what is said against them.
 
     Args:
+        alias: the store's, which may have the one that is searched by meaning as a layer.
         threshold: to be tried in place of the configured one.
         but: the digest of an entry to leave out.
     """
@@ -52,7 +57,6 @@ def shown(
         result["problem"] = formats.visible(str(error))
         return result
     near = [one for one in found if one.digest != but]
-    alias = matcher.backend.alias
     entries = Entry.objects.filter(alias=alias, digest__in=[one.digest for one in near])
     keys = dict(entries.values_list("digest", "pk"))
     result["rows"] = [_row(one, keys.get(one.digest), may_read) for one in near]
@@ -74,7 +78,7 @@ def _row(one: Inspected, entry: int | None, may_read: bool) -> dict[str, Any]:
     hidden = _("hidden: you may not read prompts")
     return {
         "similarity": f"{one.similarity:.3f}",
-        "prompt": formats.visible(one.prompt) if may_read else hidden,
+        "prompt": formats.beginning(one.prompt, SHORT) if may_read else hidden,
         "entry": entry,
         "digest": one.digest[:12],
         "verdict": verdict,

@@ -19,16 +19,13 @@ from django.views.decorators.http import require_POST
 from llmcache import conf, rejecting
 from llmcache.admin import filters, formats
 from llmcache.admin.base import ReadOnlyAdmin, text_column, write_log
-from llmcache.admin.neighbours import matcher_of
-from llmcache.admin.paging import CappedPaginator
+from llmcache.admin.neighbours import SHORT, matcher_of
+from llmcache.admin.paging import MOST, CappedPaginator
 from llmcache.admin.thresholds import ThresholdPage
 from llmcache.backends.semantic import guards
 from llmcache.evaluation.intervals import Share
 from llmcache.models import Entry, MatchedPair
 from llmcache.querysets import MatchedPairQuerySet
-
-SHORT = 300
-"""Characters of a prompt in the list."""
 
 
 class SameFilter(admin.SimpleListFilter):
@@ -52,14 +49,14 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
     list_display = (
         "shown_similarity",
         "shown_texts",
-        "same",
+        "shown_same",
         "how",
         "shown_times",
         "shown_seen",
         "shown_alias",
         "shown_model",
     )
-    list_filter = (SameFilter, "how", filters.AliasFilter)
+    list_filter = (filters.SeenFilter, SameFilter, "how", filters.AliasFilter)
     list_display_links = ("shown_similarity",)
     ordering = ("-seen", "-pk")
     sortable_by = ("shown_seen",)
@@ -78,9 +75,15 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
     def shown_texts(self, pair: MatchedPair) -> str:
         return format_html(
             '<bdi class="llmcache-said">{}</bdi><bdi class="llmcache-said">{}</bdi>',
-            formats.visible(pair.asked[:SHORT]) or formats.MISSING,
-            formats.visible(pair.stored[:SHORT]) or formats.MISSING,
+            formats.beginning(pair.asked, SHORT) or formats.MISSING,
+            formats.beginning(pair.stored, SHORT) or formats.MISSING,
         )
+
+    @admin.display(description=gettext_lazy("same question"))
+    def shown_same(self, pair: MatchedPair) -> str:
+        css = {True: "hit", False: "miss", None: "bypass"}[pair.same]
+        text = {True: _("yes"), False: _("no"), None: _("nobody has said")}[pair.same]
+        return format_html('<span class="llmcache-outcome llmcache-{}">{}</span>', css, text)
 
     @admin.display(description=gettext_lazy("times"))
     def shown_times(self, pair: MatchedPair) -> str:
@@ -130,8 +133,8 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
                 self.message_user(request, formats.visible(text % values), messages.ERROR)
                 continue
             done += 1
-            said = _("one answer serves both") if same else _("rejected")
-            write_log(request, f"{pair.pair[:12]}: {said}", said, CHANGE)
+            said = _("One answer serves both.") if same else _("Rejected.")
+            write_log(request, [pair], said, CHANGE)
         if done:
             text = ngettext("%(number)s pair was decided.", "%(number)s pairs were decided.", done)
             self.message_user(request, text % {"number": done}, messages.SUCCESS)
@@ -176,10 +179,10 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
             raise PermissionDenied
         may_read = request.user.has_perm("llmcache.view_payload")
         matcher = matcher_of(pair.alias)
+        compares_histories = matcher is not None and matcher.rules.compares_histories
         verdicts = []
-        if matcher is not None and pair.whole:
-            found = guards.verdicts(matcher.guards, pair.asked, pair.stored)
-            verdicts = [(name, formats.visible(text) if may_read else text) for name, text in found]
+        if matcher is not None and pair.whole and not compares_histories:
+            verdicts = guards.verdicts(matcher.guards, pair.asked, pair.stored)
         context = self.page(
             request,
             _("Similar pair"),
@@ -191,8 +194,10 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
             may_decide=self.has_decide_permission(request),
             store_prompts=conf.config().store_prompts,
             verdicts=[
-                (name, text if may_read or not text else _("objects")) for name, text in verdicts
+                (name, formats.visible(text) if may_read or not text else _("objects"))
+                for name, text in verdicts
             ],
+            compares_histories=compares_histories,
             entry=Entry.objects.filter(alias=pair.alias, digest=pair.digest).only("pk").first(),
             facts=_facts(pair),
         )
@@ -200,21 +205,27 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
 
 
 def _live_rate() -> dict[str, Any]:
-    """How often audited matches were wrong, and how many pairs are rejected."""
-    counts = MatchedPair.objects.aggregate(
-        audited=Count("pk", filter=Q(how__in=("audit", "shadow")) & ~Q(same=None)),
-        wrong=Count("pk", filter=Q(how__in=("audit", "shadow"), same=False)),
+    """How often audited matches were wrong, and how many pairs are rejected: of the pairs seen
+    last, so that no page reads a whole table.
+    """
+    decided = ~Q(same=None) & ~Q(how=MatchedPair.How.SERVED)
+    latest = MatchedPair.objects.order_by("-seen").values("pk", "how", "same")[:MOST]
+    counts = latest.aggregate(
+        seen=Count("pk"),
+        compared=Count("pk", filter=decided),
+        wrong=Count("pk", filter=decided & Q(same=False)),
         rejected=Count("pk", filter=Q(same=False)),
         undecided=Count("pk", filter=Q(same=None)),
     )
-    share = Share(counts["wrong"], counts["audited"])
+    share = Share(counts["wrong"], counts["compared"])
     return {
         "wrong_rate": formats.share(share.value),
         "wrong_low": formats.share(share.low),
         "wrong_high": formats.share(share.high),
-        "audited": formats.count(counts["audited"]) if counts["audited"] else "",
+        "compared": formats.count(counts["compared"]) if counts["compared"] else "",
         "rejected": formats.count(counts["rejected"]),
         "undecided": formats.count(counts["undecided"]),
+        "only_latest": formats.count(MOST) if counts["seen"] >= MOST else "",
     }
 
 

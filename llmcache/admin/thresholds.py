@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import islice
+from math import floor
 from threading import Lock
 from typing import Any, Final
 
@@ -14,19 +14,19 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from llmcache import caching, conf, matching
+from llmcache import conf
 from llmcache.admin import charts, conversations, formats
 from llmcache.admin.base import PageMixin
+from llmcache.admin.neighbours import SHORT, matcher_of
 from llmcache.evaluation import measuring, report, rows
 from llmcache.evaluation.intervals import Share
 from llmcache.evaluation.measuring import Figures, Measured
 from llmcache.evaluation.rows import Row
 from llmcache.matching import Matcher
 
-MOST: Final = 1000
+MOST: Final = 300
 """Pairs that are measured while the browser waits."""
 _SHOWN: Final = 20
-_POINTS: Final = 41
 
 
 class ThresholdForm(forms.Form):
@@ -57,10 +57,11 @@ class ThresholdPage(PageMixin):
     """Hits and wrong answers at a threshold that is chosen with a slider."""
 
     def threshold_view(self, request: HttpRequest) -> HttpResponse:
-        """The page; all it does is read and embed."""
+        """The page; all it does is read, embed and ask the judge, once somebody has chosen."""
         if not request.user.has_perm("llmcache.view_matchedpair"):
             raise PermissionDenied
-        matchers = _matchers()
+        known = {alias: matcher_of(alias) for alias in conf.backends()}
+        matchers = {alias: matcher for alias, matcher in known.items() if matcher is not None}
         context: dict[str, Any] = {"found": None, "problem": "", "form": None}
         if matchers:
             context |= self._measured(request, matchers)
@@ -69,43 +70,38 @@ class ThresholdPage(PageMixin):
 
     def _measured(self, request: HttpRequest, matchers: dict[str, Matcher]) -> dict[str, Any]:
         first = next(iter(matchers))
-        matcher = matchers.get(request.GET.get("alias", first), matchers[first])
+        alias = request.GET.get("alias", first)
+        matcher = matchers.get(alias, matchers[first])
         given = {
-            "alias": matcher.backend.alias,
+            "alias": first,
             "pairs": "decided",
             "threshold": matcher.threshold,
             **request.GET.dict(),
         }
         form = ThresholdForm(list(matchers), given)
+        context = {"form": form, "most": MOST, "asks_judge": matcher.judge is not None}
         if not form.is_valid():
-            return {"form": form}
+            return context
         data = form.cleaned_data
-        pairs = _pairs(data["pairs"], matcher)
+        context["chosen"] = report.shown(data["threshold"])
+        if not request.GET:  # what is measured may take seconds and cost money
+            return context
+        pairs = _pairs(data["pairs"], data["alias"])
         if not pairs:
             note = _("Nobody has decided on a pair yet whose prompts are kept whole.")
-            return {"form": form, "problem": note}
+            return {**context, "problem": note}
         found = _kept.measure(matcher, pairs)
         may_read = request.user.has_perm("llmcache.view_payload")
-        return {
-            "form": form,
-            "chosen": f"{data['threshold']:.3f}",
-            "found": _shown(found, data["threshold"], may_read),
-        }
+        return {**context, "found": _shown(found, data["threshold"], may_read)}
 
 
-def _matchers() -> dict[str, Matcher]:
-    found = {}
-    for alias in conf.backends():
-        cache = caching.for_alias(alias)
-        matcher = None if cache is None else matching.for_store(cache)
-        if matcher is not None and matcher.backend.alias == alias:
-            found[alias] = matcher
-    return found
-
-
-def _pairs(which: str, matcher: Matcher) -> list[Row]:
-    source = rows.sample() if which == "sample" else rows.from_database(matcher.backend.alias)
-    return list(islice(source, MOST))
+def _pairs(which: str, alias: str) -> list[Row]:
+    """The latest that were decided; of the sample, which is in order, some of every part."""
+    if which != "sample":
+        return list(rows.from_database(alias, most=MOST))
+    pairs = list(rows.sample())
+    number = min(MOST, len(pairs))
+    return [pairs[index * len(pairs) // number] for index in range(number)]
 
 
 class _Kept:
@@ -122,6 +118,8 @@ class _Kept:
             found = self._found.get(key)
         if found is None:
             found = measuring.measure(matcher, pairs)
+            if found.embed_failures or found.judge_failures:
+                return found  # it may go better next time
             with self._lock:
                 self._found[key] = found
                 while len(self._found) > self._most:
@@ -134,20 +132,20 @@ _kept: Final = _Kept()
 
 def _shown(found: Measured, threshold: float, may_read: bool) -> dict[str, Any]:
     hidden = _("hidden: you may not read prompts")
-    rows_of_figures = [(_("this threshold"), found.at(threshold))]
+    figures = [_row(_("this threshold"), found.at(threshold))]
     if threshold != found.configured:
-        rows_of_figures.append((_("the configured one"), found.at(found.configured)))
+        figures.append(_row(_("the configured one"), found.at(found.configured)))
     for limit in report.LIMITS:
         best = found.best(limit)
-        if best is not None:
-            name = _("best with at most %(share)s wrong") % {"share": formats.share(limit)}
-            rows_of_figures.append((name, best))
+        name = _("best with at most %(share)s wrong") % {"share": formats.share(limit)}
+        figures.append(_row(name, best) if best else (name, _("none"), "", ""))
     return {
         "total": formats.count(len(found.scored)),
+        "notes": _notes(found),
         "table": {
             "caption": _("Of the pairs that are the same, and of those that are not"),
             "head": [_("at"), _("threshold"), _("served: right"), _("served: wrong")],
-            "rows": [_row(name, figures) for name, figures in rows_of_figures],
+            "rows": figures,
         },
         "categories": {
             "caption": _("By category, at this threshold"),
@@ -155,11 +153,11 @@ def _shown(found: Measured, threshold: float, may_read: bool) -> dict[str, Any]:
             "rows": [
                 (
                     formats.visible(name) or formats.MISSING,
-                    formats.count(figures.hits.total + figures.wrong.total),
-                    _share(figures.hits),
-                    _share(figures.wrong),
+                    formats.count(one.hits.total + one.wrong.total),
+                    _share(one.hits),
+                    _share(one.wrong),
                 )
-                for name, figures in found.by_category(threshold).items()
+                for name, one in found.by_category(threshold).items()
             ],
         },
         "guards": {
@@ -170,12 +168,12 @@ def _shown(found: Measured, threshold: float, may_read: bool) -> dict[str, Any]:
                 for name, (same, other) in sorted(found.guards.items())
             ],
         },
-        "chart": _chart(found),
+        **_curve(found, threshold),
         "wrong": [
             {
                 "similarity": f"{one.similarity or 0.0:.3f}",
-                "asked": _said(asked) if may_read else hidden,
-                "stored": _said(stored) if may_read else hidden,
+                "asked": formats.beginning(_said(asked), SHORT) if may_read else hidden,
+                "stored": formats.beginning(_said(stored), SHORT) if may_read else hidden,
             }
             for one in found.wrong_at(threshold)[:_SHOWN]
             for stored, asked in [one.row.materials()]
@@ -201,23 +199,47 @@ def _share(share: Share) -> str:
     return _("%s (%s to %s)") % values
 
 
-def _chart(found: Measured) -> charts.Chart:
-    points = [0.5 + number / (2 * (_POINTS - 1)) for number in range(_POINTS)]
+def _curve(found: Measured, threshold: float) -> dict[str, Any]:
+    """The chart and its numbers, in whole percents from where it matters up to 1."""
+    first = floor(min(0.5, threshold, found.configured) * 10) * 10
+    points = [percent / 100 for percent in range(first, 101)]
     guarded = [found.at(point) for point in points]
     bare = [found.at(point, guarded=False) for point in points]
-    return charts.lines(
-        _("Served over the threshold"),
-        _("Which share of the pairs is served rightly and wrongly, at thresholds from 0.5 to 1."),
-        [f"{point:.2f}" for point in points],
-        [
-            charts.Series(_("right"), "llmcache-hit", [f.hits.value for f in guarded]),
-            charts.Series(_("wrong"), "llmcache-miss", [f.wrong.value for f in guarded]),
-            charts.Series(
-                _("right, by similarity alone"), "llmcache-hit-high", [f.hits.value for f in bare]
-            ),
-            charts.Series(
-                _("wrong, by similarity alone"), "llmcache-miss-high", [f.wrong.value for f in bare]
-            ),
-        ],
-        formats.share,
+    labels = [f"{point:.2f}" for point in points]
+    series = [
+        charts.Series(_("right"), "llmcache-hit", [f.hits.value for f in guarded]),
+        charts.Series(_("wrong"), "llmcache-miss", [f.wrong.value for f in guarded]),
+        charts.Series(
+            _("right, by similarity alone"), "llmcache-hit-high", [f.hits.value for f in bare]
+        ),
+        charts.Series(
+            _("wrong, by similarity alone"), "llmcache-miss-high", [f.wrong.value for f in bare]
+        ),
+    ]
+    title = _("Served over the threshold")
+    description = _(
+        "Which share of the pairs is served rightly and wrongly, at thresholds from %(first)s to 1."
     )
+    told = description % {"first": labels[0]}
+    values = zip(*(row.values for row in series), strict=True)
+    return {
+        "chart": charts.lines(title, told, labels, series, formats.share),
+        "chart_table": {
+            "caption": title,
+            "head": [_("threshold"), *(row.name for row in series)],
+            "rows": [
+                (label, *map(formats.share, shares))
+                for label, shares in zip(labels, values, strict=True)
+            ],
+        },
+    }
+
+
+def _notes(found: Measured) -> list[str]:
+    """What of the pairs could not be measured; these count as not served."""
+    counts = (
+        (found.apart, _("Pairs in two partitions, which are never served: %(number)s.")),
+        (found.not_embedded, _("Pairs that could not be embedded: %(number)s.")),
+        (found.judge_failures, _("Pairs on which the judge failed: %(number)s.")),
+    )
+    return [text % {"number": formats.count(number)} for number, text in counts if number]

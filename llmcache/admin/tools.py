@@ -217,7 +217,7 @@ def _near(
         return None
     may_read = request.user.has_perm("llmcache.view_payload")
     asked = matcher.question(one.material)
-    return neighbours.shown(matcher, asked, may_read=may_read, threshold=threshold)
+    return neighbours.shown(alias, matcher, asked, may_read=may_read, threshold=threshold)
 
 
 def _store(known: probing.Description) -> dict[str, Any]:

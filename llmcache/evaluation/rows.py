@@ -93,15 +93,16 @@ def parsed(lines: Iterable[bytes], bad: list[BadRow] | None = None) -> Iterator[
         yield row
 
 
-def from_database(alias: str | None = None) -> Iterator[Row]:
+def from_database(alias: str | None = None, *, most: int | None = None) -> Iterator[Row]:
     """The pairs that staff, audits and `reject` have decided on, as far as both prompts are kept
     whole.
 
     Args:
         alias: only those of one store.
+        most: how many of the latest; None for all, from the first on.
     """
-    pairs = MatchedPair.objects.measurable().order_by("pk")
-    for pair in pairs if alias is None else pairs.filter(alias=alias):
+    pairs = MatchedPair.objects.measurable().order_by("pk" if most is None else "-pk")
+    for pair in (pairs if alias is None else pairs.filter(alias=alias))[:most]:
         stored, asked = (orjson.dumps(_messages(t)).decode() for t in (pair.stored, pair.asked))
         yield Row(stored, asked, bool(pair.same), pair.how, str(pair.pk))
 

@@ -15,10 +15,10 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 import llmcache
-from llmcache.models import Entry
+from llmcache.models import Entry, MatchedPair
 from llmcache.recorder import recorder
+from tests.admin.pairs import MODEL, matched, semantic
 
-MODEL = "gpt-4o-mini"
 Ask = Callable[..., Entry]
 Person = Callable[..., Client]
 
@@ -79,6 +79,28 @@ def person(db: None) -> Person:
         return client
 
     return signed_in
+
+
+@pytest.fixture
+def semantic_site(site: None, tmp_path: Path) -> Iterator[None]:
+    """The default store is searched by meaning; one is not; one has such a store as a layer."""
+    stores = {
+        "default": semantic(tmp_path / "similar"),
+        "exact": {"BACKEND": "llmcache.backends.memory.MemoryBackend"},
+        "inner": semantic(tmp_path / "inner"),
+        "tiered": {
+            "BACKEND": "llmcache.backends.layered.LayeredBackend",
+            "OPTIONS": {"layers": ["exact", "inner"]},
+        },
+    }
+    with override_settings(LLMCACHE=stores):
+        yield
+
+
+@pytest.fixture
+def pair(semantic_site: None, db: None) -> MatchedPair:
+    """A pair that has matched in the default store."""
+    return matched()
 
 
 def address(name: str, *args: Any) -> str:

@@ -94,7 +94,9 @@ def test_no_page_counts_a_whole_table_or_reads_prompts_for_a_list(
     with CaptureQueriesContext(connection) as captured:
         admin_client.get(address(name) + query)
     asked = [query["sql"] for query in captured]
-    rows = [sql for sql in asked if re.search(r'FROM "llmcache_(entry|call|eviction)"', sql)]
+    rows = [
+        sql for sql in asked if re.search(r'FROM "llmcache_(entry|call|eviction|matchedpair)"', sql)
+    ]
     assert all("LIMIT" in sql for sql in rows if "COUNT(" in sql)
     assert not any(sql.startswith('SELECT DISTINCT "llmcache_entry"') for sql in rows)
     assert not any('"llmcache_entry"."material"' in sql for sql in rows)

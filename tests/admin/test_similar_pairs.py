@@ -1,71 +1,22 @@
-"""Pages over matching by meaning: similar pairs, thresholds, what comes near an entry or a call."""
+"""The list of similar pairs, the page of one, and what staff say of them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
 from django.test import Client, override_settings
-from playwright.async_api import Browser, expect
+from django.utils import timezone
 
-import llmcache
-from llmcache.matching import observing
+from llmcache.admin import similar_pairs
 from llmcache.models import Entry, MatchedPair
-from llmcache.recorder import recorder
-from llmcache.text import clean
-from tests.admin.conftest import MODEL, Person, address, words
-from tests.admin.test_hostile_text import HOSTILE, harmless
-from tests.admin.test_in_the_browser import LOOKS, visiting
-from tests.matching.conftest import WORDS
-from tests.matching.words import WordEmbedder
+from tests.admin.conftest import Person, address, words
+from tests.admin.pairs import SIMILAR, STORED, ask, decided, matched, semantic
 
-STORED = "how do I return my order of shoes please"
-SIMILAR = "hi how can I return my order of shoes please"
-NUMBERS = ("return my order of 3 shoes please", "return my order of 7 shoes please")
-
-
-@pytest.fixture(autouse=True)
-def semantic_site(site: None, tmp_path: Path) -> Iterator[None]:
-    """The default store is searched by meaning; another is not."""
-    stores = {
-        "default": {
-            "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
-            "LOCATION": str(tmp_path / "similar"),
-            "OPTIONS": {"embedder": WORDS, "guards": ["numbers", "negation"]},
-        },
-        "exact": {"BACKEND": "llmcache.backends.memory.MemoryBackend"},
-    }
-    with override_settings(LLMCACHE=stores):
-        yield
-
-
-def ask(text: str, **arguments: Any) -> Any:
-    return llmcache.completion(MODEL, messages=[{"role": "user", "content": text}], **arguments)
-
-
-@pytest.fixture
-def pair(db: None) -> MatchedPair:
-    """A pair that has matched, and its entry."""
-    ask(STORED)
-    ask(SIMILAR)
-    recorder.flush()
-    observing.flush()
-    return MatchedPair.objects.get()
-
-
-def decided(number: int, same: bool, how: str = "audit", **values: Any) -> MatchedPair:
-    texts = {"asked": f"red apple pie {number}", "stored": f"red apple pie {number} recipe"}
-    given = {"alias": "default", "digest": "ab", "similarity": 0.9, "whole": True, **texts}
-    return MatchedPair.objects.create(
-        pair=f"{how}{number}", same=same, how=how, **{**given, **values}
-    )
-
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("semantic_site")]
 
 # --- the list ---
 
@@ -106,7 +57,64 @@ def test_ticked_pairs_are_rejected(pair: MatchedPair, admin_client: Client) -> N
     assert (pair.same, pair.decided_by) == (False, "admin")
     assert ask(STORED).cache.outcome == "miss"
     assert not ask(SIMILAR).cache.hit
-    assert "rejected" in LogEntry.objects.get().change_message
+    log = LogEntry.objects.get()
+    assert (log.change_message, log.object_id) == ("Rejected.", str(pair.pk))
+    history = admin_client.get(address("matchedpair_history", pair.pk)).content.decode()
+    assert "Rejected." in history
+
+
+def test_ticked_pairs_are_the_same(pair: MatchedPair, admin_client: Client) -> None:
+    data = {"action": "say_same", "_selected_action": [pair.pk]}
+    admin_client.post(address("matchedpair_changelist"), data)
+    pair.refresh_from_db()
+    assert (pair.same, pair.decided_by) == (True, "admin")
+    assert ask(SIMILAR).cache.hit
+
+
+def test_the_list_says_in_words_what_was_decided(admin_client: Client) -> None:
+    for number, same in enumerate((True, False, None)):
+        decided(number, same)
+    page = words(admin_client.get(address("matchedpair_changelist")).content.decode())
+    for number, said in enumerate(("yes", "no", "nobody has said")):
+        assert f"red apple pie {number} recipe {said} audited 1" in page
+
+
+def test_the_list_is_narrowed_by_when_a_pair_was_seen(admin_client: Client) -> None:
+    long_ago = timezone.now() - timedelta(days=30)
+    decided(1, True, created=long_ago)  # and seen just now
+    decided(2, True, created=long_ago, seen=timezone.now() - timedelta(days=2))
+    for since, number in (("hour", 1), ("day", 1), ("week", 2), ("", 2)):
+        page = admin_client.get(address("matchedpair_changelist"), {"since": since})
+        assert page.context["cl"].result_count == number
+
+
+def test_what_only_served_is_no_sample_of_the_rate(admin_client: Client) -> None:
+    for number in range(4):
+        decided(number, same=number > 0)
+        decided(number, False, "served")
+    page = words(admin_client.get(address("matchedpair_changelist")).content.decode())
+    assert "Of 4 pairs that were compared with a new answer, 25 % were wrong" in page
+    assert "5 rejected, 0 undecided" in page
+
+
+def test_the_rate_of_a_big_table_is_that_of_its_latest_rows(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = timezone.now() - timedelta(days=30)
+    for number in range(4):
+        decided(number, same=number > 1, seen=long_ago if number < 2 else timezone.now())
+    monkeypatch.setattr(similar_pairs, "MOST", 2)
+    page = words(admin_client.get(address("matchedpair_changelist")).content.decode())
+    assert "Counted in the 2 pairs seen last. Of 2 pairs that were compared" in page
+    assert "0 rejected" in page
+
+
+def test_a_long_prompt_is_cut_on_the_list_and_whole_on_its_page(admin_client: Client) -> None:
+    row = decided(1, True, asked="a" * 300 + "bcd")
+    page = admin_client.get(address("matchedpair_changelist")).content.decode()
+    assert "a" * 300 + "…" in page and "bcd" not in page
+    page = admin_client.get(address("matchedpair_change", row.pk)).content.decode()
+    assert "a" * 300 + "bcd" in page
 
 
 # --- one pair ---
@@ -135,6 +143,32 @@ def test_a_pair_is_rejected_and_taken_back(pair: MatchedPair, admin_client: Clie
     assert admin_client.post(address("matchedpair_decide", 99), {"same": "no"}).status_code == 404
 
 
+def test_a_pair_of_a_layered_store_is_rejected(admin_client: Client) -> None:
+    row = matched(using="tiered")
+    assert row.alias == "tiered"
+    admin_client.post(address("matchedpair_decide", row.pk), {"same": "no"})
+    ask(STORED, using="tiered")
+    assert not ask(SIMILAR, using="tiered").cache.hit
+
+
+def test_guards_are_not_asked_of_whole_conversations(
+    admin_client: Client, pair: MatchedPair, tmp_path: Path
+) -> None:
+    with override_settings(LLMCACHE={"default": semantic(tmp_path / "t", history="similar")}):
+        url = address("matchedpair_change", pair.pk)
+        page = words(admin_client.get(url).content.decode())
+    assert "compares whole conversations" in page and "What the guards say" not in page
+
+
+def test_what_a_guard_says_is_hidden_from_who_may_not_read_prompts(person: Person) -> None:
+    row = decided(1, True, asked="I have 3 dogs", stored="I have 4 dogs")
+    url = address("matchedpair_change", row.pk)
+    page = words(person("view_matchedpair").get(url).content.decode())
+    assert "numbers objects" in page and "3" not in page.partition("What the guards")[2]
+    page = words(person("view_matchedpair", "view_payload").get(url).content.decode())
+    assert "numbers objects" not in page and "dogs" in page
+
+
 def test_a_store_that_is_gone_is_told(pair: MatchedPair, admin_client: Client) -> None:
     MatchedPair.objects.update(alias="gone")
     assert admin_client.get(address("matchedpair_change", pair.pk)).status_code == 200
@@ -157,187 +191,3 @@ def test_deciding_and_reading_need_permissions(pair: MatchedPair, person: Person
     assert stranger.get(address("threshold")).status_code == 403
     decider = person("view_matchedpair", "change_matchedpair")
     assert decider.post(address("matchedpair_decide", pair.pk), {"same": "no"}).status_code == 302
-
-
-# --- thresholds ---
-
-
-def threshold_page(client: Client, **query: Any) -> str:
-    return words(client.get(address("threshold"), query).content.decode())
-
-
-def test_the_threshold_page_measures_what_was_decided(admin_client: Client) -> None:
-    for number in range(4):
-        decided(number, same=number > 0)
-    page = threshold_page(admin_client)
-    assert "What would be served of 4 pairs" in page
-    assert "this threshold 0.700 100 %" in page
-    assert "Served, and wrong" in page and "red apple pie 0 recipe" in page
-    page = threshold_page(admin_client, alias="default", pairs="decided", threshold="0.95")
-    assert "this threshold 0.950 0 %" in page
-    assert "the configured one 0.700 100 %" in page
-
-
-def test_moving_the_slider_embeds_nothing_again(admin_client: Client) -> None:
-    decided(1, same=True)
-    threshold_page(admin_client)
-    before = len(WordEmbedder.texts)
-    threshold_page(admin_client, threshold="0.5")
-    assert len(WordEmbedder.texts) == before
-    decided(2, same=True)
-    threshold_page(admin_client, threshold="0.5")
-    assert len(WordEmbedder.texts) == before + 4
-
-
-def test_the_sample_can_be_measured_too(admin_client: Client) -> None:
-    page = threshold_page(admin_client, pairs="sample", threshold="0.8")
-    assert "What would be served of 600 pairs" in page
-    assert "negation" in page
-
-
-@pytest.mark.parametrize("query", [{"threshold": "2"}, {"pairs": "x"}, {"threshold": "high"}])
-def test_a_wrong_choice_is_said_in_the_form(admin_client: Client, query: dict[str, str]) -> None:
-    response = admin_client.get(address("threshold"), query)
-    assert response.status_code == 200
-    assert "errorlist" in response.content.decode()
-
-
-def test_without_pairs_or_without_a_semantic_store_the_page_says_so(
-    admin_client: Client,
-) -> None:
-    assert "Nobody has decided" in threshold_page(admin_client)
-    with override_settings(
-        LLMCACHE={"default": {"BACKEND": "llmcache.backends.memory.MemoryBackend"}}
-    ):
-        assert "No alias of LLMCACHE is a semantic store" in threshold_page(admin_client)
-
-
-def test_who_may_not_read_prompts_sees_figures_alone(person: Person) -> None:
-    decided(0, same=False)
-    page = threshold_page(person("view_matchedpair"))
-    assert "Served, and wrong" in page and "apple" not in page
-
-
-# --- neighbours ---
-
-
-def near(client: Client, entry: Entry) -> str:
-    url = address("entry_change", entry.pk) + "?neighbours=1"
-    return words(client.get(url).content.decode())
-
-
-def test_an_entry_shows_what_comes_near_it_when_asked(admin_client: Client, db: None) -> None:
-    for text in (*NUMBERS, "what is the capital of France"):
-        ask(text)
-    recorder.flush()
-    entry = Entry.objects.get(preview=NUMBERS[0])
-    before = len(WordEmbedder.texts)
-    page = words(admin_client.get(address("entry_change", entry.pk)).content.decode())
-    assert "Look for what is stored near it" in page
-    assert len(WordEmbedder.texts) == before
-    page = near(admin_client, entry)
-    assert NUMBERS[1] in page and "a guard objects" in page and "numbers" in page
-    assert "capital of France" in page and "not similar enough" in page
-    assert "from 0.700 on one may serve" in page
-
-
-def test_an_entry_whose_prompt_is_not_kept_says_so(admin_client: Client, db: None) -> None:
-    with override_settings(LLMCACHE_CONFIG={"STORE_PROMPTS": "preview"}):
-        ask(STORED)
-        recorder.flush()
-    assert "does not keep the whole prompt" in near(admin_client, Entry.objects.get())
-
-
-def test_an_entry_of_an_exact_store_has_no_such_part(admin_client: Client, db: None) -> None:
-    ask(STORED, using="exact")
-    recorder.flush()
-    assert "Similar prompts" not in near(admin_client, Entry.objects.get())
-
-
-def test_explaining_a_miss_shows_neighbours_and_tries_a_threshold(
-    admin_client: Client, pair: MatchedPair
-) -> None:
-    def explained(text: str, **fields: Any) -> str:
-        request = {"model": MODEL, "messages": [{"role": "user", "content": text}]}
-        data = {"kind": "completion", "alias": "default", "request": json.dumps(request), **fields}
-        return words(admin_client.post(address("explain"), data).content.decode())
-
-    page = explained(SIMILAR)
-    assert STORED in page and "would serve" in page
-    page = explained(SIMILAR, threshold="0.95")
-    assert "not similar enough" in page and "from 0.950 on" in page
-    assert "Similar prompts" not in explained(STORED)  # a hit needs none
-    assert "may serve" not in explained(SIMILAR, alias="exact")
-
-
-def test_a_rejected_neighbour_is_marked(admin_client: Client, pair: MatchedPair) -> None:
-    llmcache.reject(ask(SIMILAR))
-    ask(STORED)
-    ask(SIMILAR)
-    recorder.flush()
-    page = near(admin_client, Entry.objects.get(preview=SIMILAR))
-    assert STORED in page and "rejected" in page
-
-
-# --- texts of others, and looks ---
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_prompts_are_shown_as_they_are(text: str, admin_client: Client, db: None) -> None:
-    said = text.encode("utf-8", "replace").decode()
-    ask(f"{said} {STORED}")
-    ask(f"{said} {SIMILAR}")
-    recorder.flush()
-    observing.flush()
-    if not MatchedPair.objects.exists():  # a guard has objected
-        decided(1, False, asked=clean(text), stored=clean(text), model=clean(text))
-    MatchedPair.objects.update(same=False, whole=True, decided_by=clean(text))
-    row = MatchedPair.objects.get()
-    harmless(admin_client.get(address("matchedpair_changelist")))
-    harmless(admin_client.get(address("matchedpair_change", row.pk)))
-    assert admin_client.get(address("threshold")).status_code == 200
-    for entry in Entry.objects.all():
-        harmless(admin_client.get(address("entry_change", entry.pk) + "?neighbours=1"))
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("look", LOOKS)
-async def test_the_pages_fit_and_break_no_rule_of_the_policy(
-    look: str, live_server: Any, browser: Browser
-) -> None:
-    def fill() -> tuple[int, int]:
-        User.objects.create_superuser("admin", password="secret")
-        for text in (*NUMBERS, STORED, SIMILAR, "What is the capital of France?"):
-            ask(text)
-        recorder.flush()
-        observing.flush()
-        for number in range(30):
-            decided(number, number % 9 > 0, how=("audit", "shadow")[number % 2])
-        entry = Entry.objects.get(preview=NUMBERS[0])
-        return entry.pk, MatchedPair.objects.get(how="served").pk
-
-    entry, row = await sync_to_async(fill)()
-    visit = await visiting(browser, live_server.url, look)
-    for name, arguments, query in (
-        ("matchedpair_changelist", (), ""),
-        ("matchedpair_change", (row,), ""),
-        ("threshold", (), "?pairs=sample&threshold=0.8"),
-        ("entry_change", (entry,), "?neighbours=1"),
-    ):
-        await visit.open(name, *arguments, query=query)
-        await visit.picture(f"similar-{name}")
-    await visit.page.context.close()
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_the_slider_measures_when_it_is_let_go(live_server: Any, browser: Browser) -> None:
-    await sync_to_async(User.objects.create_superuser)("admin", password="secret")
-    await sync_to_async(decided)(1, True)
-    visit = await visiting(browser, live_server.url, "light")
-    await visit.open("threshold")
-    await visit.page.get_by_role("slider").fill("0.95")
-    await expect(visit.page.get_by_text("this threshold", exact=True)).to_be_visible()
-    await visit.page.wait_for_url("**threshold=0.95**")
-    await expect(visit.page.locator("output")).to_have_text("0.950")
-    await visit.fits()
-    await visit.page.context.close()
