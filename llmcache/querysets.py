@@ -133,6 +133,10 @@ class MatchedPairQuerySet(QuerySet["MatchedPair"]):
         """Pairs of which it is known whether they are one question."""
         return self.exclude(same=None)
 
+    def undecided(self) -> Self:
+        """Pairs of which nobody has said whether they are one question."""
+        return self.filter(same=None)
+
     def rejected(self) -> Self:
         """Pairs that must not match again."""
         return self.filter(same=False)

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from llmcache import conf
 from llmcache.backends import stores
 from llmcache.invalidation import database
-from llmcache.models import Call, Entry, Eviction, RecordBatch
+from llmcache.models import Call, Entry, Eviction, MatchedPair, RecordBatch
 
 BATCH: Final = 1000
 _AT_A_TIME: Final = 500
@@ -54,15 +55,9 @@ def sweep(limit: int = BATCH, *, aliases: Iterable[str] | None = None) -> Swept:
         # Asked again, as some may have been renewed meanwhile.
         part = Entry.objects.filter(pk__in=pks[start : start + _AT_A_TIME]).expired()
         swept.index += part.drop()
-    old = timezone.now() - timedelta(days=conf.config().retention_days)
-    rows = [
-        (Call.objects.before(old).order_by("created"), Call),
-        (Eviction.objects.operations().filter(created__lt=old).order_by("created"), Eviction),
-        (RecordBatch.objects.filter(created__lt=old).order_by("created"), RecordBatch),
-    ]
-    for queryset, table in rows:
-        found = list(queryset.values_list("pk", flat=True)[:limit])
-        table._default_manager.filter(pk__in=found).delete()
+    for rows in _old_rows():
+        found = list(rows.values_list("pk", flat=True)[:limit])
+        rows.model._default_manager.filter(pk__in=found).delete()
         swept.log += len(found)
     return swept
 
@@ -104,10 +99,18 @@ def total(parts: Iterator[Swept]) -> Swept:
 
 def expired_rows() -> tuple[int, int]:
     """How many rows of the index and of the logs a sweep would delete now."""
-    old = timezone.now() - timedelta(days=conf.config().retention_days)
-    log = (
-        Call.objects.before(old).count()
-        + Eviction.objects.operations().filter(created__lt=old).count()
-        + RecordBatch.objects.filter(created__lt=old).count()
-    )
+    log = sum(rows.count() for rows in _old_rows())
     return Entry.objects.expired().count(), log
+
+
+def _old_rows() -> list[QuerySet[Any]]:
+    """The rows of the logs past RETENTION_DAYS, the oldest first. Pairs that somebody has decided
+    on are no log: they stay.
+    """
+    old = timezone.now() - timedelta(days=conf.config().retention_days)
+    return [
+        Call.objects.before(old).order_by("created"),
+        Eviction.objects.operations().filter(created__lt=old).order_by("created"),
+        RecordBatch.objects.filter(created__lt=old).order_by("created"),
+        MatchedPair.objects.undecided().filter(seen__lt=old).order_by("seen"),
+    ]

@@ -154,7 +154,10 @@ class Matcher:
 
     def verdicts(self, question: Question, stored: str) -> list[tuple[str, str]]:
         """As `refused`, but what every guard says, "" for no objection, by its name."""
-        last, objection = self._compared(question, stored)
+        try:
+            last, objection = self._compared(question, stored)
+        except Exception as error:
+            return [(_HISTORY, f"{type(error).__name__}: {error}")]
         said = guards.verdicts(self.rules.guards, question.text, last)
         return [(_HISTORY, objection), *said] if self.rules.compares_histories else said
 
@@ -199,6 +202,11 @@ class Matcher:
             stored=self.shown(neighbour.prompt),
             pair=pair,
             similarity=neighbour.similarity,
+            alone=not any(
+                len(turns_of(prompt) or ()) > 1
+                for prompt in (search.question.prompt, neighbour.prompt)
+                if self.rules.compares_histories
+            ),
             envelope=envelope,
             matcher=self,
         )

@@ -78,7 +78,7 @@ def write(seen: Observation, times: int = 1) -> MatchedPair:
         "model": clean(seen.model, NAME_LENGTH),
         "asked": asked,
         "stored": stored,
-        "whole": all_asked and all_stored,
+        "whole": all_asked and all_stored and match.alone,
         "similarity": match.similarity,
         "how": seen.how,
         "times": times,

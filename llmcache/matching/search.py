@@ -26,6 +26,7 @@ class Match:
         asked, stored: the two questions.
         pair: stands for the two; see `llmcache.matching.pairs`.
         similarity: cosine, 0 to 1.
+        alone: whether both are single messages, and no conversations.
     """
 
     digest: str
@@ -33,6 +34,7 @@ class Match:
     stored: str
     pair: str
     similarity: float
+    alone: bool = True
     envelope: Envelope = field(repr=False)
     matcher: Matcher = field(repr=False)
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 import llmcache
 from llmcache import backends, invalidation, ledger, maintenance, sweeping
-from llmcache.models import Call, Entry, EntryTag, Eviction, HourlyStat, RecordBatch
+from llmcache.models import Call, Entry, EntryTag, Eviction, HourlyStat, MatchedPair, RecordBatch
 from llmcache.recorder import recorder
 from llmcache.rollup import roll_up
 from llmcache.store import Store
@@ -200,9 +200,14 @@ def test_a_sweep_removes_expired_rows_and_old_ones_of_the_logs() -> None:
     operation = Eviction.objects.create(what="tag", created=old)
     Eviction.objects.create(what="entries", created=old, part_of=operation)
     RecordBatch.objects.create(created=old)
-    assert sweeping.expired_rows() == (5, 4 + 1 + 1)
+    for number, (seen, same) in enumerate([(old, None), (old, False), (timezone.now(), None)]):
+        MatchedPair.objects.create(
+            alias="default", pair=str(number), similarity=0.9, how="served", seen=seen, same=same
+        )
+    assert sweeping.expired_rows() == (5, 4 + 1 + 1 + 1)
     done = sweeping.total(sweeping.sweep_all(2))
-    assert (done.index, done.log) == (5, 6)
+    assert (done.index, done.log) == (5, 7)
+    assert set(MatchedPair.objects.values_list("pair", flat=True)) == {"1", "2"}
     assert (Entry.objects.count(), Call.objects.count()) == (2, 1)
     assert not Eviction.objects.exists() and not RecordBatch.objects.exists()
 

@@ -124,7 +124,19 @@ def test_conversations_are_noted_as_transcripts(door: Any, site: Site) -> None:
     ask(door, messages=GREETED)
     ask(door, messages=THANKED)
     observing.flush()
-    assert MatchedPair.objects.get().stored.startswith("user: hello there")
+    row = MatchedPair.objects.get()
+    assert row.stored.startswith("user: hello there")
+    assert not row.whole  # a transcript is not what was asked: nothing is measured with it
+
+
+@pytest.mark.django_db(transaction=True)
+def test_single_messages_are_kept_whole_all_the_same(door: Any, site: Site) -> None:
+    site({"STORE_PROMPTS": "full"}, history="similar")
+    ask(door, messages=[{"role": "user", "content": QUESTION}])
+    ask(door, messages=[{"role": "user", "content": ALIKE}])
+    observing.flush()
+    row = MatchedPair.objects.get()
+    assert (row.asked, row.stored, row.whole) == (ALIKE, QUESTION, True)
 
 
 def test_what_is_too_long_to_keep_matches_nothing(
