@@ -82,9 +82,9 @@ def test_a_locmem_cache_with_djangos_default_size_is_a_warning() -> None:
 def test_a_missing_extra_names_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from llmcache.backends import options
+    from llmcache import packages
 
-    monkeypatch.setattr(options, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     for kind, extra in (("redis", "redis"), ("disk", "disk"), ("s3", "s3")):
         with pytest.raises(ImproperlyConfigured, match=rf"pip install django-llmcache\[{extra}\]"):
             Cache(type=kind, **({"s3_bucket_name": "b"} if kind == "s3" else {}))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from llmcache import packages
 from llmcache.conf import BackendSettings, refuse_unknown
 
 
@@ -44,8 +44,4 @@ def require_package(settings: BackendSettings, module: str, extra: str) -> None:
     Raises:
         ImproperlyConfigured: it is not; the message has the command that installs it.
     """
-    if find_spec(module) is None:
-        raise ImproperlyConfigured(
-            f"LLMCACHE[{settings.alias!r}] needs the package {module!r}: "
-            f"pip install django-llmcache[{extra}]"
-        )
+    packages.require_package(f"LLMCACHE[{settings.alias!r}]", module, extra)

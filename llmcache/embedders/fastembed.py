@@ -10,8 +10,8 @@ from llmcache.backends.base import BaseBackend
 from llmcache.configuration import refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
 from llmcache.embedders.onnx import Lazy, keep_quiet, unknown_to
-from llmcache.embedders.packages import require_package
 from llmcache.embedders.vectors import unit
+from llmcache.packages import require_package
 
 _OPTIONS: Final = frozenset({"model", "cache_dir", "model_dir", "threads"})
 _DEFAULT: Final = "BAAI/bge-small-en-v1.5"

@@ -17,9 +17,9 @@ from django.core.exceptions import ImproperlyConfigured
 from llmcache.backends.base import BaseBackend
 from llmcache.configuration import refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
-from llmcache.embedders.onnx import Lazy, Model, open_model
-from llmcache.embedders.packages import require_package
+from llmcache.embedders.onnx import EXTRA, Lazy, Model, open_model, require_runtime
 from llmcache.embedders.vectors import unit
+from llmcache.packages import require_package
 
 _OPTIONS: Final[dict[str, Any]] = {
     "model_path": None,
@@ -27,7 +27,6 @@ _OPTIONS: Final[dict[str, Any]] = {
     "max_tokens": 256,
     "threads": 1,
 }
-_PACKAGES: Final = ("numpy", "onnxruntime", "tokenizers")
 
 
 class MiniLMEmbedder(BaseEmbedder):
@@ -61,8 +60,7 @@ class MiniLMEmbedder(BaseEmbedder):
             raise ImproperlyConfigured(
                 f"{setting} needs model_path and tokenizer_path, or neither."
             )
-        for package in _PACKAGES:
-            require_package(setting, package, _EXTRA)
+        require_runtime(setting)
         if given["model_path"]:
             self._model, self._tokens = Path(given["model_path"]), Path(given["tokenizer_path"])
             self._is_ours = False
@@ -82,19 +80,10 @@ class MiniLMEmbedder(BaseEmbedder):
         return model, f"onnx:{sha256(self._model.read_bytes()).hexdigest()[:16]}"
 
     def embed(self, text: str) -> Embedded | None:
-        import numpy as np
-
         model, name = self._lazy.get()
-        pieces = model.tokenizer.encode(text)
-        if len(pieces.ids) > self._most or not model.unknown.isdisjoint(pieces.ids):
+        layer = model.output(text, most=self._most)
+        if layer is None:
             return None
-        ids = np.array([pieces.ids], dtype=np.int64)
-        given = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "token_type_ids": np.zeros_like(ids),
-        }
-        (layer, *_) = model.session.run(None, {key: given[key] for key in model.inputs})
         vector = layer[0].mean(axis=0) if layer.ndim == 3 else layer[0]
         data = unit(vector.tolist())
         return Embedded(data, f"{name}:{len(data) // 4}")
@@ -104,12 +93,11 @@ class MiniLMEmbedder(BaseEmbedder):
 
 
 _WHOLE: Final = "an integer from 1 up"
-_EXTRA: Final = "semantic-local"
 
 
 def _file_of(setting: str, package: str, pattern: str) -> Path:
     """A file that a package has, without importing it."""
-    require_package(setting, package, _EXTRA)
+    require_package(setting, package, EXTRA)
     found = find_spec(package)
     for folder in (found.submodule_search_locations if found else None) or ():
         for path in sorted(Path(folder).rglob(pattern)):

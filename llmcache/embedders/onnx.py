@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
+from llmcache.packages import require_package
+
 T = TypeVar("T")
+EXTRA: Final = "semantic-local"
 _UNKNOWN: Final = ("[UNK]", "<unk>")
 
 
@@ -26,6 +29,28 @@ class Model(NamedTuple):
     session: Any
     inputs: tuple[str, ...]
     unknown: frozenset[int]
+
+    def output(self, *texts: str, most: int) -> Any:
+        """The model's first output for one text, or for two as a pair, as an array of one row.
+
+        Args:
+            most: pieces that it can read.
+
+        Returns:
+            None where it cannot read all: too many pieces, or something outside its vocabulary.
+        """
+        import numpy as np
+
+        pieces = self.tokenizer.encode(*texts)
+        if len(pieces.ids) > most or not self.unknown.isdisjoint(pieces.ids):
+            return None
+        given = {
+            "input_ids": pieces.ids,
+            "attention_mask": pieces.attention_mask,
+            "token_type_ids": pieces.type_ids,
+        }
+        arrays = {name: np.array([given[name]], dtype=np.int64) for name in self.inputs}
+        return self.session.run(None, arrays)[0]
 
 
 class Lazy(Generic[T]):
@@ -63,6 +88,16 @@ class Lazy(Generic[T]):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._value))
         self._lock = threading.Lock()
         self._value = None
+
+
+def require_runtime(setting: str) -> None:
+    """Make sure that what runs an ONNX model is installed.
+
+    Raises:
+        ImproperlyConfigured: a package is missing; the message has the command that installs it.
+    """
+    for package in ("numpy", "onnxruntime", "tokenizers"):
+        require_package(setting, package, EXTRA)
 
 
 def keep_quiet() -> None:

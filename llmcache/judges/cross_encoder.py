@@ -14,8 +14,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.configuration import is_number, refuse_unknown, require
-from llmcache.embedders.onnx import Lazy, Model, open_model
-from llmcache.embedders.packages import require_package
+from llmcache.embedders.onnx import Lazy, Model, open_model, require_runtime
 from llmcache.judges.base import BaseJudge
 
 _OPTIONS: Final = frozenset({"model_path", "tokenizer_path", "threshold", "max_tokens", "threads"})
@@ -47,8 +46,7 @@ class CrossEncoderJudge(BaseJudge):
         for key, value in (("max_tokens", self._most), ("threads", self._threads)):
             ok = type(value) is int and value > 0
             require(ok, f"{name}[{key!r}]", value, "an integer from 1 up")
-        for package in ("numpy", "onnxruntime", "tokenizers"):
-            require_package(setting, package, "semantic-local")
+        require_runtime(setting)
         for key in ("model_path", "tokenizer_path"):
             if not Path(options.get(key) or "").is_file():
                 raise ImproperlyConfigured(f"{name}[{key!r}] must name a file.")
@@ -68,18 +66,9 @@ class CrossEncoderJudge(BaseJudge):
         Raises:
             ValueError: the model's output is not one number.
         """
-        import numpy as np
-
-        model = self._lazy.get()
-        pieces = model.tokenizer.encode(one, other)
-        if len(pieces.ids) > self._most or not model.unknown.isdisjoint(pieces.ids):
+        output = self._lazy.get().output(one, other, most=self._most)
+        if output is None:
             return None
-        given = {
-            "input_ids": np.array([pieces.ids], dtype=np.int64),
-            "attention_mask": np.array([pieces.attention_mask], dtype=np.int64),
-            "token_type_ids": np.array([pieces.type_ids], dtype=np.int64),
-        }
-        (output, *_) = model.session.run(None, {key: given[key] for key in model.inputs})
         if output.size != 1 or not math.isfinite(value := float(output.reshape(-1)[0])):
             raise ValueError(f"the model gave {output.size} numbers, or none that is finite")
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))

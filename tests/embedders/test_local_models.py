@@ -216,7 +216,7 @@ def test_a_wrong_option_of_fastembed_is_an_error(options: dict[str, Any]) -> Non
 def test_a_missing_package_is_an_error_with_the_command(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
 ) -> None:
-    from llmcache.embedders import packages
+    from llmcache import packages
 
     monkeypatch.setattr(
         packages, "find_spec", lambda wanted: None if wanted == package else object()

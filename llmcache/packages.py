@@ -1,4 +1,4 @@
-"""Packages that an embedder or a judge needs, looked for without importing them."""
+"""Optional packages, looked for without importing them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 def require_package(setting: str, package: str, extra: str) -> None:
     """Make sure that an optional package is installed.
+
+    Args:
+        setting: what needs it, for the error.
+        extra: of ours, that brings it.
 
     Raises:
         ImproperlyConfigured: it is not; the message has the command that installs it.
