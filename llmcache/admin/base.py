@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -152,6 +153,30 @@ class ReadOnlyAdmin(PageMixin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class OwnPageAdmin(ReadOnlyAdmin):
+    """A table whose rows have a page of our own in place of the stock form."""
+
+    def own_page(self, request: HttpRequest, row: Any, /) -> HttpResponse:
+        """The page of one row, for somebody who may see it."""
+        raise NotImplementedError
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined,no-any-return]
+                request, self.opts, object_id
+            )
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        return self.own_page(request, row)
 
 
 def text_column(name: str, label: Any) -> Callable[[Any, Any], str]:

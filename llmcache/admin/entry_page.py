@@ -23,7 +23,7 @@ from django.views.decorators.http import require_POST
 
 from llmcache import conf, keys, maintenance, refreshing
 from llmcache.admin import charts, conversations, formats, neighbours
-from llmcache.admin.base import ReadOnlyAdmin, write_log
+from llmcache.admin.base import OwnPageAdmin, write_log
 from llmcache.envelope import Envelope
 from llmcache.exceptions import LLMCacheError
 from llmcache.maintenance import EntryGone, Evicted
@@ -33,7 +33,7 @@ from llmcache.outcome import HIT, STALE
 View = Callable[[HttpRequest, Entry], HttpResponse]
 
 
-class EntryPage(ReadOnlyAdmin):
+class EntryPage(OwnPageAdmin):
     """One entry: its conversation, answer, key, facts, hits, and buttons."""
 
     def entry_urls(self) -> list[Any]:
@@ -68,23 +68,7 @@ class EntryPage(ReadOnlyAdmin):
 
     # --- the page ---
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        entry = self.get_object(request, object_id)
-        if entry is None:
-            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined,no-any-return]
-                request, self.opts, object_id
-            )
-        if not self.has_view_permission(request, entry):
-            raise PermissionDenied
-        return self.entry_page(request, entry)
-
-    def entry_page(self, request: HttpRequest, entry: Entry, **extra: Any) -> HttpResponse:
+    def own_page(self, request: HttpRequest, entry: Entry, **extra: Any) -> HttpResponse:
         """The page itself.
 
         Args:
@@ -292,7 +276,7 @@ class EntryPage(ReadOnlyAdmin):
             return self.back(request, entry)
         reason = response.cache.reason if "not stored" in response.cache.reason else ""
         entry.refresh_from_db()
-        return self.entry_page(
+        return self.own_page(
             request,
             entry,
             asked_again=True,

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 
 from llmcache import conf, rejecting
 from llmcache.admin import filters, formats
-from llmcache.admin.base import ReadOnlyAdmin, text_column, write_log
+from llmcache.admin.base import OwnPageAdmin, text_column, write_log
 from llmcache.admin.neighbours import SHORT, matcher_of
 from llmcache.admin.paging import MOST, CappedPaginator
 from llmcache.admin.thresholds import ThresholdPage
@@ -43,7 +43,7 @@ class SameFilter(admin.SimpleListFilter):
         return queryset.filter(same=values[value]) if value in values else queryset
 
 
-class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
+class MatchedPairAdmin(ThresholdPage, OwnPageAdmin):
     """Similar pairs, those seen last first."""
 
     list_display = (
@@ -163,20 +163,8 @@ class MatchedPairAdmin(ThresholdPage, ReadOnlyAdmin):
 
     # --- one pair ---
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        pair = self.get_object(request, object_id)
-        if pair is None:
-            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined,no-any-return]
-                request, self.opts, object_id
-            )
-        if not self.has_view_permission(request, pair):
-            raise PermissionDenied
+    def own_page(self, request: HttpRequest, pair: MatchedPair) -> HttpResponse:
+        """The two prompts, what guards say of them, and what was decided."""
         may_read = request.user.has_perm("llmcache.view_payload")
         matcher = matcher_of(pair.alias)
         compares_histories = matcher is not None and matcher.rules.compares_histories
