@@ -35,6 +35,7 @@ _PATHS: Final = {
     "s3": "llmcache.backends.s3.S3Backend",
     "disk": "llmcache.backends.disk.DiskBackend",
 }
+_REDIS: Final = frozenset({"redis", "redis-semantic"})
 CUSTOM: Final = frozenset(
     {"get_cache_key", "get_cache", "add_cache", "async_get_cache", "async_add_cache"}
 )
@@ -107,13 +108,14 @@ class Cache(Store):
             raise InvalidRequest.unknown("cache type", type, _PATHS)
         if mode not in ("default_on", "default_off"):
             raise InvalidRequest.unknown("mode", mode, ("default_on", "default_off"))
-        if options and type not in ("redis", "redis-semantic"):
+        if options and type not in _REDIS:
             known = inspect.signature(Cache).parameters.keys() - {"options"}
             raise InvalidRequest.unknown("parameter of Cache", next(iter(options)), known)
         location, chosen = _describe(type, arguments, options)
-        specific = default_in_memory_ttl if type == "local" else None
-        if type in ("redis", "redis-semantic"):
-            specific = default_in_redis_ttl
+        specific = {
+            "local": default_in_memory_ttl,
+            **dict.fromkeys(_REDIS, default_in_redis_ttl),
+        }.get(type)
         chosen_ttl = next((t for t in (specific, ttl) if t is not None), DEFAULT_TTL)
         backend = backends.build(
             conf.BackendSettings(
@@ -204,7 +206,7 @@ def _describe(
     type: str, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """LOCATION and OPTIONS of the backend that the arguments describe."""
-    if type in ("redis", "redis-semantic"):
+    if type in _REDIS:
         environment = os.environ.get
         names = ("host", "port", "password")
         found = {name: given[name] or environment(f"REDIS_{name.upper()}") for name in names}

@@ -141,10 +141,6 @@ class MatchedPairQuerySet(QuerySet["MatchedPair"]):
         """Pairs that must not match again."""
         return self.filter(same=False)
 
-    def sampled(self) -> Self:
-        """Pairs that were compared with a new answer: what they say holds for all matches."""
-        return self.exclude(how="served")
-
     def measurable(self) -> Self:
         """Decided pairs of which both prompts are kept as they were."""
         return self.decided().filter(whole=True)

@@ -54,7 +54,6 @@ def reject(
             kind="",
             model=info.model,
             match=match,
-            matcher=match.matcher,
         )
         row = observing.write(seen)
         MatchedPair.objects.filter(pk=row.pk).update(same=False, decided_by=clean(by, NAME_LENGTH))

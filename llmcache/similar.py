@@ -92,7 +92,6 @@ def note(plan: Plan, envelope: Envelope, now: float) -> None:
             kind=call.kind,
             model=call.model,
             match=seen,
-            matcher=asked.matcher,
             answers=pair,
         )
     )

@@ -17,7 +17,6 @@ from django.db.models import F
 
 from llmcache import conf, events, prompts
 from llmcache.matching.answers import agree
-from llmcache.matching.matcher import Matcher
 from llmcache.matching.search import Match
 from llmcache.models import ALIAS_LENGTH, NAME_LENGTH, MatchedPair
 from llmcache.recorder import in_test_run, recorder
@@ -46,7 +45,6 @@ class Observation:
     kind: str
     model: str
     match: Match
-    matcher: Matcher
     answers: tuple[bytes, bytes] | None = None
 
 
@@ -62,7 +60,7 @@ def write(seen: Observation, times: int = 1) -> MatchedPair:
     match, same = seen.match, None
     if seen.answers is not None:
         try:
-            same = agree(seen.kind, *seen.answers, seen.matcher.embedder)
+            same = agree(seen.kind, *seen.answers, match.matcher.embedder)
         except Exception as error:
             events.warn_once("audit_error", "Two answers could not be compared: %r", error)
     asked, all_asked = prompts.kept(match.asked)

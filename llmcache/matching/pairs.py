@@ -6,7 +6,6 @@ lookup that fetches the answer of a match fetches the block with it, in one roun
 
 from __future__ import annotations
 
-import math
 from hashlib import sha256
 from time import time
 from typing import Final
@@ -38,12 +37,8 @@ def block(pair: str, *, signed: bool) -> Item:
         pair,
         b"{}",
         created=time(),
-        expires=math.inf,
-        stale_until=math.inf,
-        is_stream=False,
         header={"kind": KIND},
         sign=signed,
-        compress_min_bytes=0,
     )
     return Item(pair, data, None)
 

@@ -86,12 +86,12 @@ def read(material: Mapping[str, Any], *, with_turns: bool = False) -> Question |
     found = _cut(name, params[name])
     if found is None:
         return None
-    text, rest = found
+    text, rest, position = found
     if not text.strip():
         return None
     turns: tuple[Turn, ...] = ()
     if with_turns:
-        turns, rest = _said(text, rest)
+        turns, rest = _said(text, rest, position)
     try:
         partition = keys.digest_of({**material, "params": {**params, name: rest}})
     except keys.Uncacheable:
@@ -99,40 +99,25 @@ def read(material: Mapping[str, Any], *, with_turns: bool = False) -> Question |
     return Question(text, partition, turns)
 
 
-def _said(text: str, rest: Any) -> tuple[tuple[Turn, ...], Any]:
+def _said(text: str, rest: Any, position: int) -> tuple[tuple[Turn, ...], Any]:
     """What user and assistant have said before the question, and what remains without it."""
     said: list[Turn] = []
     left: list[Any] = ["turns"]  # no partition of the other way is equal to one of this
-    is_before = True
-    for message in rest if isinstance(rest, list) else [rest]:
+    for index, message in enumerate(rest if isinstance(rest, list) else [rest]):
         role = content = None
         if isinstance(message, Mapping) and message.keys() == {"role", "content"}:
             role, content = message["role"], message["content"]
-        is_before = is_before and not _has_question(message)
-        if is_before and role in ("user", "assistant") and isinstance(content, str):
+        if index < position and role in ("user", "assistant") and isinstance(content, str):
             said.append((role, content))
         else:
             left.append(message)
     return (*said, ("user", text)), left
 
 
-def _has_question(message: Any) -> bool:
-    if not isinstance(message, Mapping):
-        return False
-    if _HERE in message:
-        return True
-    content = message.get("content")
-    parts = content if isinstance(content, list) else [content]
-    return any(
-        isinstance(part, Mapping) and (_HERE in part or isinstance(part.get("text"), Mapping))
-        for part in parts
-    )
-
-
-def _cut(name: str, asked: Any) -> tuple[str, Any] | None:
-    """The question's text, and what remains."""
+def _cut(name: str, asked: Any) -> tuple[str, Any, int] | None:
+    """The question's text, what remains, and after how many messages the question comes."""
     if isinstance(asked, str):
-        return None if name == "messages" else (asked, {_HERE: True})
+        return None if name == "messages" else (asked, {_HERE: True}, 0)
     if name == "prompt" or not isinstance(asked, Sequence):
         return None
     for index in range(len(asked) - 1, -1, -1):
@@ -142,7 +127,8 @@ def _cut(name: str, asked: Any) -> tuple[str, Any] | None:
             if found is None:
                 return None
             text, rest = found
-            return text, [*asked[:index], {**message, "content": rest}, *asked[index + 1 :]]
+            left = [*asked[:index], {**message, "content": rest}, *asked[index + 1 :]]
+            return text, left, index
     return None
 
 
