@@ -40,7 +40,7 @@ def prepare(
     payload = body if chunks is None else b"\n".join(chunks)
     parsed: Any = None
     try:
-        parsed = orjson.loads(body)
+        parsed = policy.readable(call.kind, body)
         header["usage"] = usage_of(call.kind, parsed).as_dict()
         why_not = policy.refusal(call.kind, parsed)
     except (ValueError, TypeError, AttributeError, LookupError) as error:
@@ -51,6 +51,7 @@ def prepare(
     if not plan.write or plan.digest is None:
         return envelope, None
     if why_not:
+        plan.private = call.kind == "view"
         events.count("refused")
         plan.reason = f"not stored: {why_not}"
         return envelope, None
@@ -100,6 +101,7 @@ def entry(
             header[name] = plan.material[name]
     if plan.search is not None:
         plan.search.note(header)
+    plan.stored = True
     kept = None if ttl is None else ttl + policy.stale_window(controls)
     data = seal(
         digest,
@@ -162,4 +164,5 @@ def finish_stream(plan: Plan, info: CacheInfo, envelope: Envelope) -> None:
     """Note in a live stream's CacheInfo what is known only at its end."""
     info.source = envelope
     info.reason = plan.reason
+    info.stored = plan.stored
     info.latency = perf_counter() - plan.started

@@ -79,6 +79,19 @@ async def aresponses(model: str, input: Any = None, **kwargs: Any) -> Any:
     return await _arun("responses", model, kwargs)
 
 
+def messages(model: str, messages: list[Any] | None = None, **kwargs: Any) -> Any:
+    """A call of Anthropic's Messages API: a Response, or a Stream of its events with
+    `stream=True`. Raises as `completion`."""
+    kwargs["messages"] = messages
+    return _run("messages", model, kwargs)
+
+
+async def amessages(model: str, messages: list[Any] | None = None, **kwargs: Any) -> Any:
+    """As `messages`; with `stream=True` it gives an AsyncStream."""
+    kwargs["messages"] = messages
+    return await _arun("messages", model, kwargs)
+
+
 def embedding(model: str, input: Any = None, **kwargs: Any) -> Response:
     """Embeddings of a text or of a list of texts (or of token ids), each item cached by itself.
 
@@ -149,7 +162,8 @@ def explain_key(
     """What the key of a call is made of, by name, and the `digest` that results.
 
     Args:
-        kind: "completion", "text_completion", "responses", "embedding" or "transcription".
+        kind: "completion", "text_completion", "responses", "messages", "embedding" or
+            "transcription".
         using: the LLMCACHE alias; otherwise the cache in force.
         kwargs: the call's other arguments.
 

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from llmcache.controls import NO_CONTROLS, Controls, parse
 from llmcache.exceptions import InvalidRequest
+from llmcache.streams import OWN_KINDS
+from llmcache.upstreams.base import KINDS as KINDS
 from llmcache.upstreams.base import UpstreamRequest
 
-KINDS: Final = ("completion", "text_completion", "responses", "embedding", "transcription")
-CALL_TYPES: Final = (*KINDS, *(f"a{kind}" for kind in KINDS))
+ALL_KINDS: Final = (*KINDS, *OWN_KINDS)
+CALL_TYPES: Final = (*ALL_KINDS, *(f"a{kind}" for kind in ALL_KINDS))
 
 # Sent in the body, never keyed: they cannot change the answer.
 UNKEYED: Final = frozenset({"metadata", "stream_options"})
@@ -44,7 +46,7 @@ class Call:
     """One call as the caller made it.
 
     Attributes:
-        kind: the family of call: one of KINDS.
+        kind: the family of call: one of ALL_KINDS.
         is_async: which twin was called; `call_type` names it as the page does.
         model: the model's name, provider prefix included.
         params: body parameters that are part of the key; None values dropped.
@@ -146,6 +148,7 @@ _REQUIRED: Final = {
     "completion": "messages",
     "text_completion": "prompt",
     "responses": "input",
+    "messages": "messages",
     "embedding": "input",
     "transcription": "file",
 }

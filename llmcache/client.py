@@ -5,32 +5,23 @@
 
 from __future__ import annotations
 
-import copy
-import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from time import perf_counter, time
 
-from asgiref.sync import async_to_sync
-
-from llmcache import answers, conf, engine, events, revalidation, similar, writer
+from llmcache import answers, engine, events, fetching, revalidation, similar
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
+from llmcache.fetching import Found
 from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
 from llmcache.recorder import recorder
 from llmcache.response import Response
-from llmcache.singleflight import Abandoned, Flights
+from llmcache.singleflight import Unshared
 from llmcache.store import Store
 from llmcache.streaming import Stream
-
-Found = tuple[Envelope, str]
-"""An entry that answers a call, and the outcome that this is."""
-
-_flights: Flights[Envelope] = Flights()
-os.register_at_fork(after_in_child=_flights.forget)
 
 
 def run(call: Call, store: Store | None) -> Response | Stream:
@@ -49,10 +40,10 @@ def carry_out(plan: Plan) -> Response | Stream:
     if call.kind == "embedding" and plan.material is not None:
         return _embed(plan)
     if plan.read:
-        found = _lookup(plan)
+        found = fetching.lookup(plan)
         if found is not None:
             if found[1] == STALE and plan.write:
-                revalidation.in_thread(plan, _flights, _ask, _write)
+                revalidation.in_thread(plan, fetching.flights, fetching.ask, fetching.write)
             return _answer(plan, *found)
         if call.stream or call.controls.only_if_cached or not plan.may_follow:
             found = similar.match(plan)  # else whoever leads the flight does that, for all
@@ -65,17 +56,24 @@ def carry_out(plan: Plan) -> Response | Stream:
         if call.stream:
             return _open_stream(plan)
         if plan.may_follow:
-            found = _share(plan, plan.digest, lambda: _lookup(plan), lambda: _ask(plan))
+            found = fetching.share(
+                plan, plan.digest, lambda: fetching.lookup(plan), lambda: fetching.ask(plan)
+            )
         else:
-            envelope, items = _ask(plan)
+            envelope, items = fetching.ask(plan)
             found = envelope, plan.outcome
-            _write(plan, items, envelope)
+            fetching.write(plan, items, envelope)
     except UpstreamError as error:
         rescued = engine.rescue(plan, error)
         if rescued is None:
             _failed(plan, error)
             raise
         return _answer(plan, rescued, STALE, f"upstream failed: {error}")
+    except Unshared as own:
+        if own.error is None:
+            raise
+        _failed(plan, own.error)
+        raise own.error from None
     except Exception as error:
         _failed(plan, error)
         raise
@@ -102,155 +100,28 @@ def _failed(plan: Plan, error: Exception) -> None:
     events.failed(plan.call, error, perf_counter() - plan.started)
 
 
-# --- reading ---
-
-
-def _lookup(plan: Plan) -> Found | None:
-    envelope = _read(plan)
-    if envelope is None:
-        return None
-    outcome = engine.judge(plan, envelope, time())
-    return (envelope, outcome) if outcome else None
-
-
-def _read(plan: Plan) -> Envelope | None:
-    """The entry under the plan's digest; None when there is none, or the store fails."""
-    store, digest = plan.store, plan.digest
-    assert store is not None and digest is not None
-    plan.landings = _flights.landings
-    if store.custom and ("get_cache" in store.custom or "async_get_cache" in store.custom):
-        return _read_custom(plan, store)
-    if not store.breaker.allows():
-        engine.store_failed(plan)
-        return None
-    try:
-        if store.layered is None:
-            data = store.backend.get(digest)
-        else:
-            data, plan.layer = store.layered.get_with_layer(digest) or (None, "")
-    except Exception as error:
-        engine.read_failed(plan, error)
-        return None
-    store.breaker.succeeded()
-    return None if data is None else engine.unwrap(plan, digest, data)
-
-
-def _read_custom(plan: Plan, store: Store) -> Envelope | None:
-    get_cache = store.custom.get("get_cache") or async_to_sync(store.custom["async_get_cache"])
-    try:
-        return answers.foreign(plan, get_cache(**engine.kwargs(plan.call)), time())
-    except Exception as error:
-        engine.read_failed(plan, error)
-        return None
-
-
-# --- calling upstream ---
-
-
-def _ask(plan: Plan) -> tuple[Envelope, list[Item]]:
-    """Call upstream; the answer and what to store of it."""
-    similar.search(plan)
-    started = perf_counter()
-    body = plan.route.upstream.call(plan.call.request(plan.route.model))
-    envelope, item = answers.prepare(plan, body, time(), perf_counter() - started)
-    return envelope, [item] if item is not None else []
-
-
-def _share(
-    plan: Plan,
-    key: object,
-    lookup: Callable[[], Found | None],
-    ask: Callable[[], tuple[Envelope, list[Item]]],
-) -> Found:
-    """Lead or follow the one upstream call for this key.
-
-    Args:
-        lookup: reads the store once more, for a leader that another has just preceded.
-        ask: calls upstream.
-    """
-    place = (plan.store, key)
-    patience = conf.config().single_flight_timeout
-    while True:
-        flight, leads = _flights.join(place)
-        if leads:
-            break
-        try:
-            return flight.result(timeout=patience), COALESCED
-        except Abandoned:
-            continue
-        except Exception as error:
-            if flight.done():  # the leader's error is the followers' too: they don't try again
-                raise copy.copy(error) from error
-            events.count("follower_timeout")
-            envelope, items = ask()
-            _write(plan, items, envelope)
-            return envelope, plan.outcome
-    handed_over = False  # whether whoever stores the answer ends the flight
-    try:
-        if plan.landings != _flights.landings:
-            found = lookup()
-            if found is not None:
-                return found
-        found = similar.match(plan)
-        if found is not None:
-            flight.set_result(found[0])
-            return found
-        envelope, items = ask()
-        flight.set_result(envelope)
-        if items:
-            handed_over = True
-            _write(plan, items, envelope, lambda: _flights.land(place))
-        return envelope, plan.outcome
-    except Exception as error:
-        if not flight.done():
-            flight.set_exception(error)
-        raise
-    finally:
-        if not handed_over:
-            _flights.land(place)
-
-
-def _write(
-    plan: Plan,
-    items: list[Item],
-    envelope: Envelope,
-    written: Callable[[], None] = lambda: None,
-) -> None:
-    """Store what a call has brought, by the user's own function where there is one."""
-    store = plan.store
-    if store is None or not items:
-        written()
-        return
-    add_cache = store.custom.get("add_cache")
-    if add_cache is None and "async_add_cache" in store.custom:
-        add_cache = async_to_sync(store.custom["async_add_cache"])
-    if add_cache is None:
-        vectors = similar.vectors(plan, items)
-        writer.write(store, items, plan.records, written, vectors)
-        return
-    info = plan.info(plan.outcome, plan.reason, envelope)
-    result = Response(engine.body_of(plan.call.kind, envelope), info)
-    try:
-        add_cache(result, **engine.kwargs(plan.call))
-    except Exception as error:
-        writer.write_failed(store, error, len(items))
-    finally:
-        written()
-
-
 # --- streams ---
 
 
 def _open_stream(plan: Plan) -> Stream:
     """Start a live stream; errors of the request itself are raised here, not at the first chunk."""
     similar.search(plan)
-    call = plan.call
     started = perf_counter()
-    source = plan.route.upstream.stream(call.request(plan.route.model))
-    first = next(source, None)
+    source = plan.route.upstream.stream(plan.call.request(plan.route.model))
+    return record(plan, source, next(source, None), started)
+
+
+def record(plan: Plan, source: Iterator[bytes], first: bytes | None, started: float) -> Stream:
+    """A live stream that stores what it passes on, once it has been read to its clean end.
+
+    Args:
+        source: the events' JSON, without the first.
+        first: the first event; None where there was none.
+        started: `perf_counter()` when upstream was asked.
+    """
     info = plan.info(plan.outcome, plan.reason)
     live = _record(plan, source, first, info, started)
-    return Stream(live, info, hide_usage=not call.wants_usage_chunk)
+    return Stream(live, info, hide_usage=not plan.call.wants_usage_chunk)
 
 
 def _record(
@@ -274,7 +145,7 @@ def _record(
     envelope, item = answers.prepare_stream(plan, chunks, time(), perf_counter() - started)
     answers.finish_stream(plan, info, envelope)
     if item is not None:
-        _write(plan, [item], envelope)
+        fetching.write(plan, [item], envelope)
     now = time()
     recorder.call(plan, info, now)
     similar.note(plan, envelope, now)
@@ -313,7 +184,7 @@ def _embed(plan: Plan) -> Response:
 def _read_items(plan: Plan, batch: Batch) -> None:
     store = plan.store
     assert store is not None
-    plan.landings = _flights.landings
+    plan.landings = fetching.flights.landings
     if not store.breaker.allows():
         engine.store_failed(plan)
         return
@@ -342,9 +213,9 @@ def _ask_items(plan: Plan, batch: Batch) -> str:
 
     if not plan.may_follow:
         envelope, items = ask()
-        _write(plan, items, envelope)
+        fetching.write(plan, items, envelope)
         return plan.outcome
-    envelope, outcome = _share(plan, tuple(batch.missing), lookup, ask)
+    envelope, outcome = fetching.share(plan, tuple(batch.missing), lookup, ask)
     if outcome == COALESCED:
         batch.accept(envelope.payload, time(), 0.0)
     return outcome

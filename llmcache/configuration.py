@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.exceptions import InvalidRequest
+from llmcache.http.cache_control import CLIENTS_MAY
 
 MODES: Final = ("on", "default_off", "off")
 WRITERS: Final = ("inline", "thread", "celery", "django.tasks")
@@ -23,6 +24,11 @@ class Config:
     Attributes:
         scope: whose answers these are: a callable without arguments that returns a string or None,
             or its dotted path; None for answers that all callers share.
+        request_scope: whose answers a view's are: "user" (each user, or an anonymous visitor's
+            session, has its own), "session", None (all visitors share them), a function of the
+            request that returns a string or None, or its dotted path.
+        client_controls: the directives of a request's Cache-Control that visitors may use, such as
+            ["no-cache", "only-if-cached"]; each lets them cause upstream calls, or spare them.
         require_scope: whether answers to similar prompts may serve only calls that have a scope.
         mode: "on", "default_off" (only calls with `cache={"use-cache": True}`), or "off".
         writer: "inline" stores before the caller gets the answer, "thread" after it, "celery" and
@@ -57,6 +63,8 @@ class Config:
     """
 
     scope: str | Callable[[], str | None] | None = None
+    request_scope: str | Callable[[Any], str | None] | None = "user"
+    client_controls: Sequence[str] = ()
     require_scope: bool = False
     mode: str = "on"
     writer: str = "inline"
@@ -156,6 +164,14 @@ _SECONDS: Final[Rule] = lambda v: is_number(v) and v > 0, "a number of seconds a
 _FLAG: Final[Rule] = lambda v: type(v) is bool, "True or False"
 _RULES: Final[dict[str, Rule]] = {
     "scope": _function("a callable that returns a string"),
+    "request_scope": (
+        lambda v: v is None or callable(v) or v in ("user", "session") or "." in str(v),
+        '"user", "session", None, a function of a request, or its dotted path',
+    ),
+    "client_controls": (
+        lambda v: isinstance(v, (list, tuple)) and CLIENTS_MAY.issuperset(v),
+        f"a list of {', '.join(sorted(CLIENTS_MAY))}",
+    ),
     "require_scope": _FLAG,
     "mode": _one_of(MODES),
     "writer": _one_of(WRITERS),

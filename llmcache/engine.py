@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from llmcache import conf, events, keys, policy
 from llmcache.calls import Call
 from llmcache.envelope import Envelope, EnvelopeError, unseal
-from llmcache.exceptions import UpstreamError
+from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.records import EntryRecord
 from llmcache.store import Store
@@ -38,6 +38,9 @@ class Plan:
         read, write: whether the store is to be asked, and told.
         outcome, reason: how the call ends if no entry answers it.
         fallback: an entry past its ttl that may answer if upstream fails.
+        routed: whether the route is one of the door's own, which no worker can take.
+        private: whether the answer that came is for this caller alone.
+        stored: whether what came from upstream is an entry now, or is about to be.
         pinned: whether the entries that the call brings are to be pinned, as those they replace.
         records: what the index is to know of the entries that the call brings.
         landings: how many flights had landed when the store was read.
@@ -57,6 +60,9 @@ class Plan:
     reason: str = ""
     fallback: Envelope | None = None
     layer: str = ""
+    routed: bool = False
+    private: bool = False
+    stored: bool = False
     pinned: bool = False
     records: list[EntryRecord] = field(default_factory=list)
     landings: int = 0
@@ -87,25 +93,42 @@ class Plan:
         )
         if self.search is not None:
             info.lookup_cost = self.search.cost
+        info.stored = self.stored
         info.latency = perf_counter() - self.started
         return info
 
 
-def plan(call: Call, store: Store | None) -> Plan:
+def plan(call: Call, store: Store | None, route: Route | None = None) -> Plan:
     """Decide whether the call uses the cache, and under which key.
+
+    Args:
+        route: who answers the call, where that is not what the settings say of its model.
 
     Raises:
         ImproperlyConfigured: the provider's or the scope's settings are wrong.
+        InvalidRequest: the provider has no calls of this kind.
     """
     started = perf_counter()
-    route = upstreams.route(call.model)
-    result = Plan(call, store, route, started=started)
+    result = Plan(
+        call,
+        store,
+        upstreams.route(call.model) if route is None else route,
+        routed=route is not None,
+        started=started,
+    )
+    if call.kind not in result.route.upstream.kinds:
+        upstream = result.route.upstream
+        raise InvalidRequest(
+            f"The provider {upstream.name!r} has no calls of the kind {call.kind!r}; it has "
+            f"{', '.join(sorted(upstream.kinds))}. For {call.kind!r}, name another provider's "
+            f"model, such as 'anthropic/...' with an 'anthropic' in LLMCACHE_PROVIDERS."
+        )
     result.reason = _bypass_reason(call, store)
     if result.reason or store is None:
         return result
     controls = call.controls
     try:
-        result.material = material(call, store, route)
+        result.material = material(call, store, result.route)
         if call.kind == "embedding":  # keyed item by item, by the driver's `embeddings` steps
             result.digest = None
         else:

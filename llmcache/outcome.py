@@ -33,6 +33,7 @@ class CacheInfo:
         age: seconds since the answer was made upstream; 0.0 for a new one.
         similarity: 1.0 for the identical prompt; less for one that means the same; None for no hit.
         match: for the latter, the two prompts (`llmcache.matching.Match`); else None.
+        stored: whether upstream's answer to this call is an entry now, or is about to be.
         latency: seconds this call took in all, as far as it has gone.
         usage: the tokens that making the answer took upstream, on a hit or a miss.
         upstream_latency: seconds that making the answer took upstream.
@@ -53,6 +54,7 @@ class CacheInfo:
         "reason",
         "similarity",
         "source",
+        "stored",
     )
 
     def __init__(
@@ -79,6 +81,7 @@ class CacheInfo:
         self.match: Any = None
         self.latency = 0.0
         self.lookup_cost = 0.0
+        self.stored = False
         self.source = source
         """Whatever has a `header` dict with the entry's usage: kept unparsed until asked for."""
         self.items: tuple[int, int] | None = None

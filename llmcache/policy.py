@@ -7,9 +7,16 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from llmcache import conf
 from llmcache.controls import Controls
-from llmcache.streams import finish_reasons
+from llmcache.streams import OWN_KINDS, finish_reasons
+
+
+def readable(kind: str, body: bytes) -> Any:
+    """What of an answer's bytes is JSON: all of a provider's, the first line of our own kinds'."""
+    return orjson.loads(body.partition(b"\n")[0] if kind in OWN_KINDS else body)
 
 
 def refusal(kind: str, body: object) -> str:
@@ -19,6 +26,8 @@ def refusal(kind: str, body: object) -> str:
     """
     if not isinstance(body, Mapping):
         return "the answer is not a JSON object"
+    if kind in OWN_KINDS:
+        return str(body.get("refused") or "")
     if body.get("error"):
         return "the answer is an error"
     if kind == "responses" and body.get("status", "completed") in ("failed", "cancelled"):
@@ -42,6 +51,8 @@ def _is_empty(kind: str, body: Mapping[str, Any]) -> bool:
         return not choices or not all(choice.get("text") for choice in choices)
     if kind == "responses":
         return not body.get("output")
+    if kind == "messages":
+        return not body.get("content")
     if kind == "embedding":
         return not body.get("data")
     return not body.get("text")

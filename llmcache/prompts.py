@@ -18,7 +18,18 @@ from llmcache import conf, events
 from llmcache.text import clean
 
 PROMPTS: Final = frozenset(
-    {"messages", "prompt", "input", "system", "instructions", "prediction", "suffix"}
+    {
+        "arguments",
+        "body",
+        "input",
+        "instructions",
+        "messages",
+        "prediction",
+        "prompt",
+        "query",
+        "suffix",
+        "system",
+    }
 )
 """The parameters whose values are the users' own words."""
 _LONGEST_PREVIEW: Final = 200
@@ -138,6 +149,11 @@ def _preview(material: Mapping[str, Any]) -> str:
         value = params.get(name)
         if value:
             return _text(value)
+    for name in ("body", "arguments", "query"):
+        value = params.get(name)
+        if value:
+            inner = _preview({"params": value}) if isinstance(value, dict) else _text(value)
+            return inner or orjson.dumps(value).decode()
     return str(material.get("item", ""))
 
 

@@ -156,10 +156,10 @@ def _handed_over(plan: Plan) -> bool:
 
 def _request(plan: Plan) -> Any:
     """The call as JSON values, as `llmcache.refreshing.renew` takes it; None if it must stay here:
-    it has credentials or an address of its own, a file, or no JSON form.
+    it has credentials, an address or a route of its own, a file, or no JSON form.
     """
     call, controls, material = plan.call, plan.call.controls, plan.material or {}
-    if call.kind == "transcription" or not _HARMLESS.issuperset(call.transport):
+    if plan.routed or call.kind == "transcription" or not _HARMLESS.issuperset(call.transport):
         return None
     request = {
         "kind": call.kind,

@@ -19,6 +19,18 @@ class Abandoned(Exception):
     """The leader ended without an answer or an error of its own; a follower should take over."""
 
 
+class Unshared(Exception):
+    """The leader's answer is for the leader alone: each follower asks for itself.
+
+    Attributes:
+        error: the leader's own error, if that is how its call ended.
+    """
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        super().__init__(str(error or "an answer that is not to be shared"))
+
+
 class Flights(Generic[T]):
     """Calls in flight among the threads of this process.
 

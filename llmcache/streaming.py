@@ -43,6 +43,12 @@ class Stream(Iterator[Response]):
             raw = next(self._events)
         return Response(raw, self.cache)
 
+    def raw_events(self) -> Iterator[bytes]:
+        """Each chunk's JSON as the provider sent it, unparsed, for those who only pass it on."""
+        for raw in self._events:
+            if not (self._hide_usage and is_usage_chunk(raw)):
+                yield raw
+
     def close(self) -> None:
         """Stop reading; what was read so far of a live stream is not stored."""
         self._events.close()
@@ -74,6 +80,12 @@ class AsyncStream(AsyncIterator[Response]):
         while self._hide_usage and is_usage_chunk(raw):
             raw = await anext(self._events)
         return Response(raw, self.cache)
+
+    async def raw_events(self) -> AsyncIterator[bytes]:
+        """As `Stream.raw_events`."""
+        async for raw in self._events:
+            if not (self._hide_usage and is_usage_chunk(raw)):
+                yield raw
 
     async def aclose(self) -> None:
         """As `Stream.close`."""

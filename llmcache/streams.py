@@ -1,6 +1,7 @@
 """A recorded stream and the whole answer: two forms of one entry, each made from the other.
 
-Pure functions over the provider formats: OpenAI's chat completions, completions and responses.
+Pure functions over the provider formats: OpenAI's chat completions, completions and responses, and
+by `llmcache.message_format` Anthropic's. What a view or a function has said has one form only.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import Any, Final
 
 import orjson
 
+from llmcache import message_format
 from llmcache.usage import Usage
 
 Json = dict[str, Any]
+OWN_KINDS: Final = ("function", "view")
+"""Calls of the site's own code, whose answers are no provider's format."""
 _CHUNK_WORDS: Final = re.compile(r"\s*\S+(?:\s+\S+){0,7}\s*|\s+")
 _CHUNK_OBJECTS: Final = {
     "completion": ("chat.completion", "chat.completion.chunk"),
@@ -27,15 +31,19 @@ def assemble(kind: str, chunks: Sequence[bytes]) -> bytes:
     """The whole answer that a recorded stream amounts to, as the provider sends it unstreamed.
 
     Args:
-        kind: "completion", "text_completion" or "responses".
+        kind: a kind of call that can stream.
         chunks: each event's JSON, in order.
 
     Raises:
         ValueError, LookupError, TypeError, AttributeError: the events are not of that format.
     """
+    if kind in OWN_KINDS:
+        return b"\n".join(chunks)
     parsed = [orjson.loads(chunk) for chunk in chunks]
     if not parsed:
         raise ValueError("an empty stream has no answer")
+    if kind == "messages":
+        return orjson.dumps(message_format.assemble(parsed))
     whole = _final_response(parsed) if kind == "responses" else _assemble_choices(kind, parsed)
     return orjson.dumps(whole)
 
@@ -172,13 +180,20 @@ def split(kind: str, body: bytes) -> list[bytes]:
     """A stream that amounts to a whole answer, as the provider would have sent it.
 
     Args:
-        kind: "completion", "text_completion" or "responses".
+        kind: a kind of call that can stream.
 
     Returns:
-        Each event's JSON, in order; the usage comes in a chunk of its own, without choices.
+        Each event's JSON, in order; of chat completions and completions the usage comes in a chunk
+        of its own, without choices.
     """
+    if kind in OWN_KINDS:
+        return body.split(b"\n")
     whole = orjson.loads(body)
-    events = _split_response(whole) if kind == "responses" else _split_choices(kind, whole)
+    events: Iterable[Json]
+    if kind == "messages":
+        events = message_format.split(whole, cut_text)
+    else:
+        events = _split_response(whole) if kind == "responses" else _split_choices(kind, whole)
     return [orjson.dumps(event) for event in events]
 
 
@@ -280,6 +295,8 @@ def _item_events(item: Json) -> Iterable[tuple[str, Json]]:
 def usage_of(kind: str, body: Mapping[str, Any]) -> Usage:
     """The tokens that a whole answer reports; zeros where it reports none."""
     usage = body.get("usage") or {}
+    if kind == "messages" or "cache_read_input_tokens" in usage:
+        return message_format.usage_of(usage)
     if kind == "responses" or "input_tokens" in usage:
         details = usage.get("input_tokens_details") or {}
         names = ("input_tokens", "output_tokens")
@@ -292,6 +309,8 @@ def usage_of(kind: str, body: Mapping[str, Any]) -> Usage:
 
 def finish_reasons(kind: str, body: Mapping[str, Any]) -> set[str]:
     """Why an answer ended, as chat completions say it: "stop", "length", "content_filter", ..."""
+    if kind == "messages":
+        return {message_format.finish_reason(body)}
     if kind == "responses":
         if body.get("status") != "incomplete":
             return {"stop"}

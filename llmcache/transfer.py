@@ -20,7 +20,7 @@ import orjson
 
 from llmcache import backends, conf, engine, keys, ledger
 from llmcache.backends.base import BaseBackend, Item
-from llmcache.calls import KINDS
+from llmcache.calls import ALL_KINDS
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
 from llmcache.exceptions import InvalidRequest, LLMCacheError
 from llmcache.models import PREVIEW_LENGTH, Entry
@@ -241,7 +241,7 @@ def _moment(value: float | None) -> float:
 
 
 def _check_header(header: dict[str, Any]) -> None:
-    if header["kind"] not in KINDS:
+    if header["kind"] not in ALL_KINDS:
         raise Damaged(f"its call type is {header['kind']!r}")
     for name in ("model", "namespace", "scope"):
         if not isinstance(header.get(name, ""), str):

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from llmcache import conf
 from llmcache.admin.formats import visible
-from llmcache.calls import KINDS
+from llmcache.calls import ALL_KINDS
 from llmcache.exceptions import InvalidRequest
 from llmcache.models import HourlyStat
 from llmcache.outcome import FAILED, OUTCOMES
@@ -61,7 +61,7 @@ class KindFilter(ColumnFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind, kind) for kind in KINDS]
+        return [(kind, kind) for kind in ALL_KINDS]
 
 
 class OutcomeFilter(ColumnFilter):

@@ -27,6 +27,10 @@ def text_of(kind: str, body: bytes) -> str | None:
             text = None if message.get("tool_calls") else message.get("content")
         elif kind == "text_completion":
             text = answer["choices"][0]["text"]
+        elif kind == "messages":
+            parts = answer["content"]
+            only_text = all(part.get("type") == "text" for part in parts)
+            text = "".join(part["text"] for part in parts) if only_text else None
         else:
             parts = [part for item in answer["output"] for part in item.get("content") or ()]
             text = "".join(part["text"] for part in parts if part.get("type") == "output_text")

@@ -18,7 +18,12 @@ from llmcache import keys
 from llmcache.matching import history
 from llmcache.matching.history import Turn
 
-_WHERE: Final = {"completion": "messages", "responses": "input", "text_completion": "prompt"}
+_WHERE: Final = {
+    "completion": "messages",
+    "messages": "messages",
+    "responses": "input",
+    "text_completion": "prompt",
+}
 _TEXTS: Final = frozenset({"text", "input_text"})
 _HERE: Final = "the question"
 """Stands in the partition's material where the question's text was: a dict, which no text is."""

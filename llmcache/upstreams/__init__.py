@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from django.core.signals import setting_changed
@@ -30,9 +31,15 @@ def build(settings: conf.ProviderSettings) -> BaseUpstream:
 
 
 class UpstreamHandler:
-    """Provider names to upstreams, and models to routes."""
+    """Provider names to upstreams, and models to routes.
+
+    Attributes:
+        interceptor: gives the upstream that stands in for one that a call is about to use, as
+            `llmcache.testing` does; None where nothing stands between.
+    """
 
     def __init__(self) -> None:
+        self.interceptor: Callable[[BaseUpstream], BaseUpstream] | None = None
         self._upstreams: dict[str, BaseUpstream] = {}
         self._routes: dict[str, Route] = {}
         self._lock = threading.RLock()
@@ -47,7 +54,7 @@ class UpstreamHandler:
         """Where calls to a model go. "groq/llama-3" goes to the provider "groq" as "llama-3" if
         there is such a provider; every other name goes whole to the provider "default"."""
         try:
-            return self._routes[model]
+            route = self._routes[model]
         except KeyError:
             provider, slash, rest = model.partition("/")
             if not (slash and provider in conf.providers()):
@@ -56,7 +63,14 @@ class UpstreamHandler:
             route = Route(upstream, rest, upstream.identity())
             if len(self._routes) < 1000:  # names come from callers: keep what they can fill bounded
                 self._routes[model] = route
+        return route if self.interceptor is None else self.intercepted(route)
+
+    def intercepted(self, route: Route) -> Route:
+        """The route with the interceptor's upstream in place of its own, if there is one. Its
+        identity, and with it every key, stays the same."""
+        if self.interceptor is None:
             return route
+        return route._replace(upstream=self.interceptor(route.upstream))
 
     def reset(self, *, setting: str, **kwargs: object) -> None:
         """Close and forget all upstreams when a test overrides their settings."""

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.core.checks import CheckMessage
 
 from llmcache.conf import ProviderSettings
+
+KINDS: Final = (
+    "completion",
+    "text_completion",
+    "responses",
+    "messages",
+    "embedding",
+    "transcription",
+)
+"""The kinds of call that a provider can answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +30,7 @@ class UpstreamRequest:
     """One request to a provider.
 
     Attributes:
-        kind: "completion", "text_completion", "responses", "embedding" or "transcription".
+        kind: one of KINDS, or a kind of the door's own.
         model: the provider's own name of the model, without our provider prefix.
         params: the body's parameters but `model` and `stream`; None values are already dropped.
         unkeyed: parameters that are sent but never part of a key (`metadata`, `stream_options`).
@@ -42,11 +52,13 @@ class UpstreamRequest:
 
 
 class BaseUpstream:
-    """A provider. Subclasses implement all four calls and raise only `UpstreamError`s from them."""
+    """A provider. Subclasses implement all four calls and raise only `UpstreamError`s from them.
 
-    kinds: ClassVar[frozenset[str]] = frozenset(
-        {"completion", "text_completion", "responses", "embedding", "transcription"}
-    )
+    Attributes:
+        kinds: the kinds of call that it answers.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset(KINDS) - {"messages"}
 
     def __init__(self, settings: ProviderSettings) -> None:
         self.settings = settings

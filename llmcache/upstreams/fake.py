@@ -28,7 +28,7 @@ from llmcache.conf import ProviderSettings, refuse_unknown
 from llmcache.exceptions import ServerFailed, UpstreamError
 from llmcache.keys import file_digest, wire_default
 from llmcache.streams import split
-from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
+from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status
 
 _CREATED = 1_700_000_000
@@ -56,6 +56,8 @@ class FakeUpstream(BaseUpstream):
 
     The options are attributes too, so a test may change them between calls.
     """
+
+    kinds = frozenset(KINDS)
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
@@ -126,6 +128,7 @@ class FakeUpstream(BaseUpstream):
             "completion": self._chat,
             "text_completion": self._text,
             "responses": self._response,
+            "messages": self._message,
             "embedding": self._embeddings,
             "transcription": self._transcript,
         }[request.kind](request, _identifier(request, number))
@@ -226,6 +229,32 @@ class FakeUpstream(BaseUpstream):
                 "output_tokens": usage["completion_tokens"],
                 "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": usage["total_tokens"],
+            },
+        }
+
+    def _message(self, request: UpstreamRequest, identifier: str) -> dict[str, Any]:
+        prompt = _text_of(request.params["messages"][-1]["content"])
+        choice = request.params.get("tool_choice") or {}
+        block: dict[str, Any] = {"type": "text", "text": self._reply(request, prompt)}
+        stop_reason = {"length": "max_tokens"}.get(self.finish_reason, "end_turn")
+        if request.params.get("tools") and choice.get("type") in ("any", "tool"):
+            name = choice.get("name") or request.params["tools"][0]["name"]
+            identity = f"toolu_{identifier}"
+            block = {"type": "tool_use", "id": identity, "name": name, "input": {"text": "fake"}}
+            stop_reason = "tool_use"
+        spoken = " ".join(_text_of(message["content"]) for message in request.params["messages"])
+        usage = _usage(spoken, block.get("text", "a tool call"))
+        return {
+            "id": f"msg_{identifier}",
+            "type": "message",
+            "role": "assistant",
+            "model": request.model,
+            "content": [block],
+            "stop_reason": stop_reason,
+            "stop_sequence": None,
+            "usage": {
+                "input_tokens": usage["prompt_tokens"],
+                "output_tokens": usage["completion_tokens"],
             },
         }
 

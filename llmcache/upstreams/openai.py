@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from weakref import WeakSet
 
 import httpx
@@ -23,7 +23,7 @@ from llmcache.exceptions import (
 )
 from llmcache.keys import asking_headers
 from llmcache.upstreams import retry, wire
-from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
+from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status, read_body
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -68,11 +68,15 @@ class OpenAICompatible(BaseUpstream):
         max_connections, proxy, verify: as httpx has them.
     """
 
+    kinds = frozenset(KINDS)
+    protocol: ClassVar[str] = "openai"
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
+
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
         what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
-        refuse_unknown(what, settings.options, DEFAULTS)
-        self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
+        refuse_unknown(what, settings.options, self.defaults)
+        self._options: dict[str, Any] = {**self.defaults, **settings.options}
         _check_numbers(f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']", self._options)
         self._base_url = wire.normalised_url(self._options["base_url"])
         self._mark = wire.settings_mark(
@@ -80,14 +84,15 @@ class OpenAICompatible(BaseUpstream):
                 "headers": asking_headers(self._options["default_headers"]),
                 "query": self._options["default_query"],
                 "paths": self._options["paths"],
+                "version": self._options.get("anthropic_version"),
             }
         )
         self._forget_clients()
         _living.add(self)
 
     def identity(self, base_url: str | None = None) -> str:
-        parts = ["openai", wire.normalised_url(base_url) if base_url else self._base_url]
-        account = (self._options["organization"], self._options["project"])
+        parts = [self.protocol, wire.normalised_url(base_url) if base_url else self._base_url]
+        account = (self._options.get("organization"), self._options.get("project"))
         if any(account):
             parts.extend(part or "" for part in account)
         if self._mark:
@@ -199,7 +204,10 @@ class OpenAICompatible(BaseUpstream):
     def _prepare(self, request: UpstreamRequest, stream: bool) -> _Prepared:
         options = self._options
         body = wire.body_of(
-            request, stream=stream, stream_usage=options["stream_usage"], provider=self.name
+            request,
+            stream=stream,
+            stream_usage=options.get("stream_usage", False),
+            provider=self.name,
         )
         base_url = wire.normalised_url(request.base_url) if request.base_url else self._base_url
         path = options["paths"].get(request.kind, wire.PATHS[request.kind])
@@ -230,15 +238,21 @@ class OpenAICompatible(BaseUpstream):
         return (key or "").strip()
 
     def _headers(self, request: UpstreamRequest, key: str, *, is_json: bool) -> dict[str, str]:
-        options = self._options
-        own = {
-            "Content-Type": "application/json" if is_json else None,
-            "Authorization": f"Bearer {key}" if key else None,
-            "OpenAI-Organization": options["organization"],
-            "OpenAI-Project": options["project"],
-        }
-        given = (options["default_headers"], request.extra_headers)
+        own = {"Content-Type": "application/json" if is_json else None, **self.own_headers(key)}
+        given = (self._options["default_headers"], request.extra_headers)
         return wire.headers_of(own, *given, provider=self.name)
+
+    def own_headers(self, key: str) -> dict[str, str | None]:
+        """The headers that say who asks; those that are None are not sent.
+
+        Args:
+            key: the API key, or "" where there is none.
+        """
+        return {
+            "Authorization": f"Bearer {key}" if key else None,
+            "OpenAI-Organization": self._options["organization"],
+            "OpenAI-Project": self._options["project"],
+        }
 
     def _build(
         self, client: httpx.Client | httpx.AsyncClient, prepared: _Prepared

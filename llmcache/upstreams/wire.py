@@ -1,4 +1,5 @@
-"""OpenAI's HTTP format without I/O: what to send for a request, what the answer's bytes mean."""
+"""OpenAI's and Anthropic's HTTP formats without I/O: what to send for a request, what the
+answer's bytes mean."""
 
 from __future__ import annotations
 
@@ -23,10 +24,15 @@ PATHS: Final = {
     "completion": "/chat/completions",
     "text_completion": "/completions",
     "responses": "/responses",
+    "messages": "/messages",
     "embedding": "/embeddings",
     "transcription": "/audio/transcriptions",
 }
-_FINAL: Final = ("response.completed", "response.incomplete", "response.failed")
+_FINAL: Final = {
+    "responses": ("response.completed", "response.incomplete", "response.failed"),
+    "messages": ("message_stop",),
+}
+"""The types of the events that end a stream, where it is not [DONE] that does."""
 _TEXT_FORMATS: Final = ("text", "srt", "vtt")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -219,7 +225,7 @@ class StreamReader:
             StreamBroken: before the provider said that the answer is complete.
         """
         # Some providers send no [DONE]: then every choice that began must have said why it ended.
-        ended = self._kind != "responses" and self._started and not self._unfinished
+        ended = self._kind not in _FINAL and self._started and not self._unfinished
         if not (self.complete or ended):
             raise StreamBroken("the stream ended before it was complete", provider=self._provider)
 
@@ -234,8 +240,8 @@ class StreamReader:
         if failure or event.type == "error" or parsed.get("type") == "error":
             text = message_in(failure or parsed) or "the provider reported an error"
             raise UpstreamError(text, body=parsed, provider=self._provider)
-        if self._kind == "responses":
-            self.complete = parsed.get("type") in _FINAL
+        if self._kind in _FINAL:
+            self.complete = parsed.get("type") in _FINAL[self._kind]
         else:
             self._note_choices(parsed)
         return orjson.dumps(parsed) if b"\n" in event.data else event.data

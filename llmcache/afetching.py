@@ -1,0 +1,152 @@
+"""The async driver's steps with I/O: `fetching`, step by step, with awaits."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+from time import perf_counter, time
+
+from llmcache import answers, conf, engine, events, similar, writer
+from llmcache.backends.base import Item
+from llmcache.engine import Plan
+from llmcache.envelope import Envelope
+from llmcache.outcome import COALESCED
+from llmcache.response import Response
+from llmcache.singleflight import Abandoned, AsyncFlights, Unshared
+from llmcache.store import Store
+
+Found = tuple[Envelope, str]
+"""An entry that answers a call, and the outcome that this is."""
+
+flights: AsyncFlights[Envelope] = AsyncFlights()
+
+
+async def lookup(plan: Plan) -> Found | None:
+    """As `fetching.lookup`."""
+    envelope = await _read(plan)
+    if envelope is None:
+        return None
+    outcome = engine.judge(plan, envelope, time())
+    return (envelope, outcome) if outcome else None
+
+
+async def _read(plan: Plan) -> Envelope | None:
+    """The entry under the plan's digest; None when there is none, or the store fails."""
+    store, digest = plan.store, plan.digest
+    assert store is not None and digest is not None
+    plan.landings = flights.landings
+    if store.custom and ("get_cache" in store.custom or "async_get_cache" in store.custom):
+        return await _read_custom(plan, store)
+    if not store.breaker.allows():
+        engine.store_failed(plan)
+        return None
+    try:
+        if store.layered is None:
+            data = await store.backend.aget(digest)
+        else:
+            data, plan.layer = await store.layered.aget_with_layer(digest) or (None, "")
+    except Exception as error:
+        engine.read_failed(plan, error)
+        return None
+    store.breaker.succeeded()
+    return None if data is None else engine.unwrap(plan, digest, data)
+
+
+async def _read_custom(plan: Plan, store: Store) -> Envelope | None:
+    try:
+        if "async_get_cache" in store.custom:
+            answer = await store.custom["async_get_cache"](**engine.kwargs(plan.call))
+        else:
+            answer = await asyncio.to_thread(store.custom["get_cache"], **engine.kwargs(plan.call))
+        return answers.foreign(plan, answer, time())
+    except Exception as error:
+        engine.read_failed(plan, error)
+        return None
+
+
+async def ask(plan: Plan) -> tuple[Envelope, list[Item]]:
+    """Call upstream; the answer and what to store of it."""
+    similar.search(plan)
+    started = perf_counter()
+    body = await plan.route.upstream.acall(plan.call.request(plan.route.model))
+    envelope, item = answers.prepare(plan, body, time(), perf_counter() - started)
+    return envelope, [item] if item is not None else []
+
+
+async def share(
+    plan: Plan,
+    key: object,
+    lookup: Callable[[], Awaitable[Found | None]],
+    ask: Callable[[], Awaitable[tuple[Envelope, list[Item]]]],
+) -> Found:
+    """Lead or follow the one upstream call for this key.
+
+    Args:
+        lookup: reads the store once more, for a leader that another has just preceded.
+        ask: calls upstream.
+    """
+    place = (plan.store, key)
+    patience = conf.config().single_flight_timeout
+    while True:
+        flight, leads = flights.join(place)
+        if leads:
+            break
+        try:
+            # Shielded: one follower's cancellation or impatience must not reach the others.
+            return await asyncio.wait_for(asyncio.shield(flight), patience), COALESCED
+        except Abandoned:
+            continue
+        except Exception as error:
+            if not flight.done():
+                events.count("follower_timeout")
+            elif not isinstance(error, Unshared):
+                # The leader's error is the followers' too: they don't try again.
+                raise copy.copy(error) from error
+            envelope, items = await ask()
+            await write(plan, items, envelope)
+            return envelope, plan.outcome
+    try:
+        if plan.landings != flights.landings:
+            found = await lookup()
+            if found is not None:
+                return found
+        found = await similar.amatch(plan)
+        if found is not None:
+            flight.set_result(found[0])
+            return found
+        envelope, items = await ask()
+        if plan.private:
+            flight.set_exception(Unshared())
+        else:
+            flight.set_result(envelope)
+        await write(plan, items, envelope)
+        return envelope, plan.outcome
+    except Exception as error:
+        if not flight.done():
+            flight.set_exception(error)
+        raise
+    finally:
+        flights.land(place)
+
+
+async def write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
+    """Store what a call has brought, by the user's own function where there is one."""
+    store = plan.store
+    if store is None or not items:
+        return
+    add_cache = store.custom.get("add_cache")
+    async_add_cache = store.custom.get("async_add_cache")
+    if add_cache is None and async_add_cache is None:
+        vectors = await similar.avectors(plan, items)
+        await writer.awrite(store, items, plan.records, vectors)
+        return
+    info = plan.info(plan.outcome, plan.reason, envelope)
+    result = Response(engine.body_of(plan.call.kind, envelope), info)
+    try:
+        if async_add_cache is not None:
+            await async_add_cache(result, **engine.kwargs(plan.call))
+        elif add_cache is not None:
+            await asyncio.to_thread(add_cache, result, **engine.kwargs(plan.call))
+    except Exception as error:
+        writer.write_failed(store, error, len(items))

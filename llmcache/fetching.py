@@ -1,0 +1,164 @@
+"""The sync driver's steps with I/O: read the store, ask upstream, share one answer, write it.
+
+`afetching` is their async twin.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from time import perf_counter, time
+
+from asgiref.sync import async_to_sync
+
+from llmcache import answers, conf, engine, events, similar, writer
+from llmcache.backends.base import Item
+from llmcache.engine import Plan
+from llmcache.envelope import Envelope
+from llmcache.outcome import COALESCED
+from llmcache.response import Response
+from llmcache.singleflight import Abandoned, Flights, Unshared
+from llmcache.store import Store
+
+Found = tuple[Envelope, str]
+"""An entry that answers a call, and the outcome that this is."""
+
+flights: Flights[Envelope] = Flights()
+os.register_at_fork(after_in_child=flights.forget)
+
+
+def lookup(plan: Plan) -> Found | None:
+    """The entry that answers the call, if the store has one that may."""
+    envelope = _read(plan)
+    if envelope is None:
+        return None
+    outcome = engine.judge(plan, envelope, time())
+    return (envelope, outcome) if outcome else None
+
+
+def _read(plan: Plan) -> Envelope | None:
+    """The entry under the plan's digest; None when there is none, or the store fails."""
+    store, digest = plan.store, plan.digest
+    assert store is not None and digest is not None
+    plan.landings = flights.landings
+    if store.custom and ("get_cache" in store.custom or "async_get_cache" in store.custom):
+        return _read_custom(plan, store)
+    if not store.breaker.allows():
+        engine.store_failed(plan)
+        return None
+    try:
+        if store.layered is None:
+            data = store.backend.get(digest)
+        else:
+            data, plan.layer = store.layered.get_with_layer(digest) or (None, "")
+    except Exception as error:
+        engine.read_failed(plan, error)
+        return None
+    store.breaker.succeeded()
+    return None if data is None else engine.unwrap(plan, digest, data)
+
+
+def _read_custom(plan: Plan, store: Store) -> Envelope | None:
+    get_cache = store.custom.get("get_cache") or async_to_sync(store.custom["async_get_cache"])
+    try:
+        return answers.foreign(plan, get_cache(**engine.kwargs(plan.call)), time())
+    except Exception as error:
+        engine.read_failed(plan, error)
+        return None
+
+
+def ask(plan: Plan) -> tuple[Envelope, list[Item]]:
+    """Call upstream; the answer and what to store of it."""
+    similar.search(plan)
+    started = perf_counter()
+    body = plan.route.upstream.call(plan.call.request(plan.route.model))
+    envelope, item = answers.prepare(plan, body, time(), perf_counter() - started)
+    return envelope, [item] if item is not None else []
+
+
+def share(
+    plan: Plan,
+    key: object,
+    lookup: Callable[[], Found | None],
+    ask: Callable[[], tuple[Envelope, list[Item]]],
+) -> Found:
+    """Lead or follow the one upstream call for this key.
+
+    Args:
+        lookup: reads the store once more, for a leader that another has just preceded.
+        ask: calls upstream.
+    """
+    place = (plan.store, key)
+    patience = conf.config().single_flight_timeout
+    while True:
+        flight, leads = flights.join(place)
+        if leads:
+            break
+        try:
+            return flight.result(timeout=patience), COALESCED
+        except Abandoned:
+            continue
+        except Exception as error:
+            if not flight.done():
+                events.count("follower_timeout")
+            elif not isinstance(error, Unshared):
+                # The leader's error is the followers' too: they don't try again.
+                raise copy.copy(error) from error
+            envelope, items = ask()
+            write(plan, items, envelope)
+            return envelope, plan.outcome
+    handed_over = False  # whether whoever stores the answer ends the flight
+    try:
+        if plan.landings != flights.landings:
+            found = lookup()
+            if found is not None:
+                return found
+        found = similar.match(plan)
+        if found is not None:
+            flight.set_result(found[0])
+            return found
+        envelope, items = ask()
+        if plan.private:
+            flight.set_exception(Unshared())
+        else:
+            flight.set_result(envelope)
+        if items:
+            handed_over = True
+            write(plan, items, envelope, lambda: flights.land(place))
+        return envelope, plan.outcome
+    except Exception as error:
+        if not flight.done():
+            flight.set_exception(error)
+        raise
+    finally:
+        if not handed_over:
+            flights.land(place)
+
+
+def write(
+    plan: Plan,
+    items: list[Item],
+    envelope: Envelope,
+    written: Callable[[], None] = lambda: None,
+) -> None:
+    """Store what a call has brought, by the user's own function where there is one."""
+    store = plan.store
+    if store is None or not items:
+        written()
+        return
+    add_cache = store.custom.get("add_cache")
+    if add_cache is None and "async_add_cache" in store.custom:
+        add_cache = async_to_sync(store.custom["async_add_cache"])
+    if add_cache is None:
+        vectors = similar.vectors(plan, items)
+        writer.write(store, items, plan.records, written, vectors)
+        return
+    info = plan.info(plan.outcome, plan.reason, envelope)
+    result = Response(engine.body_of(plan.call.kind, envelope), info)
+    try:
+        add_cache(result, **engine.kwargs(plan.call))
+    except Exception as error:
+        writer.write_failed(store, error, len(items))
+    finally:
+        written()

@@ -1,0 +1,48 @@
+"""A client's `Cache-Control` header as cache controls.
+
+After RFC 9111 section 5.2.1 and RFC 5861: `no-cache`, `no-store`, `max-age`, `only-if-cached` and
+`stale-if-error`. What this cache has no word for is ignored, as the RFC asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+CLIENTS_MAY: Final = frozenset(
+    {"no-cache", "no-store", "max-age", "only-if-cached", "stale-if-error"}
+)
+"""The directives that are understood."""
+_FLAGS: Final = frozenset({"no-cache", "no-store", "only-if-cached"})
+_SECONDS: Final = {"max-age": "s-maxage", "stale-if-error": "stale-if-error"}
+_DIRECTIVE: Final = re.compile(r'\s*([\w-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,;]*))?')
+_LONGEST: Final = 2**31
+"""Seconds: what RFC 9111 section 1.2.2 lets a cache take a greater number for."""
+
+
+def controls_of(
+    header: str | None, allowed: Collection[str] = CLIENTS_MAY, pragma: str | None = None
+) -> dict[str, Any]:
+    """The `cache` argument of a call that a request's header amounts to.
+
+    Args:
+        header: the value of `Cache-Control`, if the request has one.
+        allowed: the directives that clients may use; the others are ignored.
+        pragma: the value of `Pragma`, which says `no-cache` where there is no `Cache-Control`.
+    """
+    if header is None:
+        header = "no-cache" if pragma and "no-cache" in pragma.lower() else ""
+    controls: dict[str, Any] = {}
+    for match in _DIRECTIVE.finditer(header):
+        name, value = match[1].lower(), (match[2] or "").strip('"')
+        if name not in allowed:
+            continue
+        if name in _FLAGS:
+            controls[name] = True
+        elif name in _SECONDS:
+            control = _SECONDS[name]
+            # An age that cannot be read counts as passed: no answer is fresh enough.
+            seconds = min(int(value), _LONGEST) if value.isascii() and value.isdigit() else 0
+            controls[control] = min(seconds, controls.get(control, seconds))
+    return controls
