@@ -144,6 +144,51 @@ def build(
     return call
 
 
+def from_body(
+    kind: str,
+    body: Mapping[str, Any],
+    *,
+    is_async: bool,
+    transport: Mapping[str, Any] | None = None,
+    controls: Controls = NO_CONTROLS,
+) -> Call:
+    """A Call of what an HTTP request's body asks for. Every name in it is the provider's: none
+    configures the cache or the client.
+
+    Args:
+        transport: headers and query that go along, as TRANSPORT names them.
+
+    Raises:
+        InvalidRequest: no model, no input, or a `stream` that is neither true nor false.
+    """
+    model = body.get("model")
+    params: dict[str, Any] = {}
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest(f"The field 'model' must be the model's name, not {model!r}.")
+    call = Call(
+        kind=kind,
+        is_async=is_async,
+        model=model,
+        params=params,
+        transport=dict(transport or {}),
+        controls=controls,
+    )
+    for name, value in body.items():
+        if name in UNKEYED:
+            call.unkeyed[name] = value
+        elif name not in ("model", "stream"):
+            params[name] = value
+    for name in _FLOATS:
+        if type(params.get(name)) is int:
+            params[name] = float(params[name])
+    if params.get(_REQUIRED[kind]) is None:
+        raise InvalidRequest(f"The field {_REQUIRED[kind]!r} is missing.")
+    call.stream = _flag("The field 'stream'", body.get("stream") or False)
+    if call.stream and kind in ("embedding", "transcription"):
+        raise InvalidRequest(f"A call of the kind {kind!r} cannot stream.")
+    return call
+
+
 _REQUIRED: Final = {
     "completion": "messages",
     "text_completion": "prompt",

@@ -30,9 +30,14 @@ _SORTED_ANY_KEYS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 # Headers that identify the caller, the client or the trace, never the question.
 SAFE_HEADERS: Final = frozenset(
     {
+        "accept",
         "accept-encoding",
         "api-key",
         "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
         "idempotency-key",
         "openai-organization",
         "openai-project",
@@ -44,6 +49,8 @@ SAFE_HEADERS: Final = frozenset(
         "x-request-id",
     }
 )
+_SDKS_OWN: Final = "x-stainless-"
+"""How the headers begin in which the providers' SDKs tell of themselves."""
 
 
 class Uncacheable(LLMCacheError):
@@ -159,7 +166,11 @@ def _add_transport(result: dict[str, Any], transport: Mapping[str, Any]) -> None
 def asking_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """The headers that can change an answer, by their names in lower case."""
     lowered = {name.lower(): value for name, value in headers.items()}
-    return {name: value for name, value in lowered.items() if name not in SAFE_HEADERS}
+    return {
+        name: value
+        for name, value in lowered.items()
+        if name not in SAFE_HEADERS and not name.startswith(_SDKS_OWN)
+    }
 
 
 def _hidden(value: object) -> str:
