@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable, Callable
 from time import perf_counter, time
 
@@ -11,6 +10,7 @@ from llmcache import answers, conf, engine, events, similar, writer
 from llmcache.backends.base import Item
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
+from llmcache.fetching import own_copy
 from llmcache.outcome import COALESCED
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlights, Unshared
@@ -102,7 +102,7 @@ async def share(
                 events.count("follower_timeout")
             elif not isinstance(error, Unshared):
                 # The leader's error is the followers' too: they don't try again.
-                raise copy.copy(error) from error
+                raise own_copy(error) from error
             envelope, items = await ask()
             await write(plan, items, envelope)
             return envelope, plan.outcome

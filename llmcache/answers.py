@@ -17,7 +17,7 @@ from llmcache.exceptions import InvalidRequest
 from llmcache.outcome import CacheInfo
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
-from llmcache.streams import assemble, usage_of
+from llmcache.streams import OWN_KINDS, assemble, usage_of
 from llmcache.usage import Usage
 
 
@@ -51,7 +51,7 @@ def prepare(
     if not plan.write or plan.digest is None:
         return envelope, None
     if why_not:
-        plan.private = call.kind == "view"
+        plan.private = call.kind in OWN_KINDS
         events.count("refused")
         plan.reason = f"not stored: {why_not}"
         return envelope, None

@@ -172,7 +172,7 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
         model=route.model,
         provider=route.upstream.identity(base_url) if base_url else route.identity,
         namespace=controls.namespace or store.namespace,
-        scope=controls.scope or _scope(),
+        scope=controls.scope or scope(),
         version=store.version,
     )
     make_key = store.custom.get("get_cache_key")
@@ -183,11 +183,16 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
     return result
 
 
-def _scope() -> str | None:
-    scope = conf.config().scope
-    if scope is None:
+def scope() -> str | None:
+    """What the settings' SCOPE says of whose answers these are.
+
+    Raises:
+        ImproperlyConfigured: it returned something else than a text or None.
+    """
+    given = conf.config().scope
+    if given is None:
         return None
-    function = import_string(scope) if isinstance(scope, str) else scope
+    function = import_string(given) if isinstance(given, str) else given
     value = function()
     if value is not None and not isinstance(value, str):
         raise ImproperlyConfigured(

@@ -104,7 +104,7 @@ def share(
                 events.count("follower_timeout")
             elif not isinstance(error, Unshared):
                 # The leader's error is the followers' too: they don't try again.
-                raise copy.copy(error) from error
+                raise own_copy(error) from error
             envelope, items = ask()
             write(plan, items, envelope)
             return envelope, plan.outcome
@@ -134,6 +134,14 @@ def share(
     finally:
         if not handed_over:
             flights.land(place)
+
+
+def own_copy(error: Exception) -> Exception:
+    """The error for one more caller, who may change it. One that cannot be copied is shared."""
+    try:
+        return copy.copy(error)
+    except Exception:
+        return error
 
 
 def write(
