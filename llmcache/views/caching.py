@@ -158,10 +158,12 @@ class _Visit:
         head = answers.head_of(response, "")
         content: Any
         if response.is_async:
-            live: Any = aclient.record(plan, alines(response), head, started)
+            live: Any = aclient.record(
+                plan, alines(aiter(response.streaming_content)), head, started
+            )
             content = _apieces(live)
         else:
-            live = client.record(plan, lines(response), head, started)
+            live = client.record(plan, lines(iter(response.streaming_content)), head, started)
             content = _pieces(live)
         response.streaming_content = content
         return self.told(response, live.cache)

@@ -110,9 +110,8 @@ class ViewUpstream(BaseUpstream):
         return b"\n".join([head, *map(answers.line_of, chunks)])
 
 
-def lines(response: Any) -> Iterator[bytes]:
+def lines(chunks: Any) -> Iterator[bytes]:
     """A streaming answer's chunks as lines of an entry, as the view makes them."""
-    chunks = iter(response.streaming_content)
     try:
         for chunk in chunks:
             yield answers.line_of(chunk)
@@ -122,9 +121,8 @@ def lines(response: Any) -> Iterator[bytes]:
             close()
 
 
-async def alines(response: Any) -> AsyncIterator[bytes]:
+async def alines(chunks: Any) -> AsyncIterator[bytes]:
     """As `lines`, for an async stream."""
-    chunks = aiter(response.streaming_content)
     try:
         async for chunk in chunks:
             yield answers.line_of(chunk)
