@@ -156,16 +156,14 @@ class _Visit:
             info = plan.info(plan.outcome, f"not stored: {refused}" if refused else plan.reason)
             return self.told(response, info)
         head = answers.head_of(response, "")
-        content: Any
+        # The view's own iterator is taken out before ours takes its place.
+        chunks: Any = response.streaming_content
         if response.is_async:
-            live: Any = aclient.record(
-                plan, alines(aiter(response.streaming_content)), head, started
-            )
-            content = _apieces(live)
+            live: Any = aclient.record(plan, alines(aiter(chunks)), head, started)
+            response.streaming_content = _apieces(live)
         else:
-            live = client.record(plan, lines(iter(response.streaming_content)), head, started)
-            content = _pieces(live)
-        response.streaming_content = content
+            live = client.record(plan, lines(iter(chunks)), head, started)
+            response.streaming_content = _pieces(live)
         return self.told(response, live.cache)
 
 

@@ -54,8 +54,8 @@ def _body(request: HttpRequest) -> Any:
     if kind == "application/x-www-form-urlencoded":
         return {"fields": _fields(request.POST)}
     if kind == "multipart/form-data":
-        most, size = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, request.META.get("CONTENT_LENGTH") or 0
-        if most is None or int(size) <= most:
+        most: Any = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if most is None or int(request.META.get("CONTENT_LENGTH") or 0) <= most:
             _ = request.body  # read first, so that the view may still read it after the fields
         files = {
             name: [[file.content_type, file_digest(file)] for file in files]
