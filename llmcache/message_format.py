@@ -46,7 +46,8 @@ def assemble(events: Sequence[Json]) -> Json:
             _add(blocks[index], event["delta"], inputs, index)
         elif kind == "message_delta" and message is not None:
             message.update(event["delta"])
-            message["usage"] = {**message.get("usage", {}), **(event.get("usage") or {})}
+            if event.get("usage"):
+                message["usage"] = {**message.get("usage", {}), **event["usage"]}
         elif kind == "message_stop":
             ended = True
     if message is None or not ended:
@@ -82,8 +83,9 @@ def split(message: Json, pieces: Cut) -> Iterator[Json]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {**usage, "output_tokens": 0},
     }
+    if usage:
+        begun["usage"] = {**usage, "output_tokens": 0}
     yield {"type": "message_start", "message": begun}
     for index, block in enumerate(message.get("content") or ()):
         yield {
@@ -96,7 +98,7 @@ def split(message: Json, pieces: Cut) -> Iterator[Json]:
         yield {"type": "content_block_stop", "index": index}
     ends = ("stop_reason", "stop_sequence")
     delta = {name: message.get(name) for name in ends}
-    yield {"type": "message_delta", "delta": delta, "usage": usage}
+    yield {"type": "message_delta", "delta": delta, **({"usage": usage} if usage else {})}
     yield {"type": "message_stop"}
 
 
@@ -105,7 +107,8 @@ def _begun(block: Json) -> Json:
     if kind == "text":
         return {**block, "text": "", **({"citations": []} if block.get("citations") else {})}
     if kind == "thinking":
-        return {**block, "thinking": "", "signature": ""}
+        signed = {"signature": ""} if "signature" in block else {}
+        return {**block, "thinking": "", **signed}
     if "input" in block:
         return {**block, "input": {}}
     return block

@@ -116,6 +116,11 @@ def _whole_material(entry: Entry) -> dict[str, Any]:
     material = orjson.loads(entry.material) if entry.material else {}
     if not material:
         raise NotRepeatable("The index keeps nothing of this entry's call.")
+    if material["kind"] not in calls.KINDS:
+        raise NotRepeatable(
+            "The answer comes from a view or a function of the site, not from a provider: only a "
+            "request, or a call of the function, makes it again."
+        )
     if "key" in material:
         raise NotRepeatable(
             "The call had a key of its own in place of its parameters, which nobody keeps."

@@ -10,7 +10,7 @@ import pytest
 
 from llmcache import conf, controls
 from llmcache.outcome import OUTCOMES
-from llmcache.upstreams import openai
+from llmcache.upstreams import anthropic, openai
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,7 +27,7 @@ def test_every_configuration_key_is_documented_with_its_default(field: object) -
     assert row is not None and row[1] == shown
 
 
-@pytest.mark.parametrize("option", openai.DEFAULTS)
+@pytest.mark.parametrize("option", {**openai.DEFAULTS, **anthropic.ANTHROPIC_DEFAULTS})
 def test_every_option_of_the_provider_is_documented(option: str) -> None:
     assert f"`{option}`" in page("settings")
 

@@ -99,7 +99,7 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(filter(None, map(_text, value)))
     if isinstance(value, dict):
-        for name in ("text", "content", "transcript"):
+        for name in ("text", "content", "thinking", "transcript"):
             if value.get(name):
                 return _text(value[name])
         return _attached(value)
@@ -143,6 +143,8 @@ def _answers(parsed: Any) -> Iterable[str]:
     for choice in _objects(parsed.get("choices")):
         message = choice.get("message")
         yield _said(message) if isinstance(message, dict) else _text(choice.get("text"))
+    for block in _objects(parsed.get("content")):
+        yield _text(block) if block.get("type") in ("text", "thinking") else _json(block)
     for item in _objects(parsed.get("output")):
         yield _said(item) if item.get("type") == "message" else _json(item)
     if isinstance(parsed.get("text"), str):

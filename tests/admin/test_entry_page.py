@@ -64,8 +64,10 @@ def test_answers_of_other_call_types_are_shown(admin_client: Client, read: Any) 
     llmcache.responses(MODEL, input="bread")
     llmcache.transcription("whisper-1", file=b"sound")
     llmcache.text_completion(MODEL, prompt="bread")
+    llmcache.messages(MODEL, messages=[{"role": "user", "content": "bread"}], max_tokens=9)
     recorder.flush()
     shown = {entry.kind: read(entry) for entry in Entry.objects.all()}
+    assert "answer You said: bread" in shown["messages"]
     assert "…] (" in shown["embedding"] and "user bread" in shown["embedding"]
     for kind in ("responses", "transcription", "text_completion"):
         answer = maintenance.payload(Entry.objects.get(kind=kind))

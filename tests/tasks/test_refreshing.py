@@ -81,7 +81,9 @@ def test_a_ttl_without_end_is_one(upstream: FakeUpstream) -> None:
     assert ask().cache.outcome == "hit"
 
 
-@pytest.mark.parametrize("kind", ["stream", "embedding", "responses", "text_completion"])
+@pytest.mark.parametrize(
+    "kind", ["stream", "embedding", "responses", "messages", "text_completion"]
+)
 def test_every_kind_of_call_can_be_made_again(upstream: FakeUpstream, kind: str) -> None:
     if kind == "stream":
         ask(stream=True)
@@ -89,6 +91,8 @@ def test_every_kind_of_call_can_be_made_again(upstream: FakeUpstream, kind: str)
         llmcache.embedding("m", input=["one"])
     elif kind == "responses":
         llmcache.responses("m", input="hello")
+    elif kind == "messages":
+        llmcache.messages("m", messages=[{"role": "user", "content": "hello"}], max_tokens=9)
     else:
         llmcache.text_completion("m", prompt="hello")
     recorder.flush()
@@ -151,6 +155,8 @@ def test_a_call_known_only_by_its_hashes_cannot_be_made_again(upstream: FakeUpst
     llmcache.completion("m", messages=[], extra_headers={"x-style": "short"})
     recorder.flush()
     assert "headers" in why_not(Entry.objects.get())
+    Entry.objects.update(material='{"kind":"view"}')
+    assert "a view or a function" in why_not(Entry.objects.get())
     Entry.objects.update(material="")
     assert "nothing of this entry" in why_not(Entry.objects.get())
 
