@@ -1,0 +1,413 @@
+"""LangChain's own models over our cache for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache, set_llm_cache
+from langchain_core.language_models import BaseChatModel, FakeListLLM, GenericFakeChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult, Generation
+from pydantic import BaseModel
+
+import llmcache
+from llmcache import events
+from llmcache.backends.base import BaseBackend
+from llmcache.contrib.langchain import DjangoLLMCache, model_of
+from llmcache.envelope import seal
+from llmcache.exceptions import InvalidRequest, UnsupportedOperation
+from llmcache.models import Call, Entry
+from llmcache.recorder import flush
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Run = Callable[..., Any]
+Counted = Callable[[str], int]
+
+
+class Model(BaseChatModel):
+    """A chat model that numbers its answers, as a provider's integration describes itself."""
+
+    model_name: str = "gpt-4o-mini"
+    temperature: float = 0.0
+    asked: int = 0
+    extra: dict[str, Any] = {}
+    fails: bool = False
+
+    @property
+    def _llm_type(self) -> str:
+        return "numbering"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model_name, "temperature": self.temperature}
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        params = {**self._identifying_params, **kwargs, "stop": stop}
+        return str(sorted(params.items()))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        self.asked += 1
+        if self.fails:
+            raise ConnectionError("no model")
+        message = AIMessage(
+            content=f"answer {self.asked} to {messages[-1].content}",
+            additional_kwargs=self.extra,
+            usage_metadata={"input_tokens": 100, "output_tokens": 20, "total_tokens": 120},
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+@pytest.fixture(autouse=True)
+def no_global_cache() -> Iterator[None]:
+    before = get_llm_cache()
+    yield
+    set_llm_cache(before)
+
+
+@pytest.fixture
+def cache(store: BaseBackend) -> DjangoLLMCache:
+    return DjangoLLMCache("bridge")
+
+
+def outcomes() -> list[str]:
+    flush()
+    return list(Call.objects.order_by("pk").values_list("outcome", flat=True))
+
+
+def test_a_model_is_asked_once(run: Run, cache: DjangoLLMCache) -> None:
+    set_llm_cache(cache)
+    model = Model()
+    first, again = run(model, "invoke", "hello"), run(model, "invoke", "hello")
+    assert first.content == again.content == "answer 1 to hello"
+    assert model.asked == 1
+    assert again.usage_metadata["input_tokens"] == 100
+    assert run(model, "invoke", "goodbye").content == "answer 2 to goodbye"
+
+
+def test_a_model_s_own_cache_needs_no_global_one(run: Run, cache: DjangoLLMCache) -> None:
+    model = GenericFakeChatModel(messages=iter(["one", "two"]), cache=cache)
+    assert [run(model, "invoke", "hello").content for _ in range(2)] == ["one", "one"]
+
+
+def test_sync_and_async_share_entries(cache: DjangoLLMCache) -> None:
+    model = Model(cache=cache)
+    first = model.invoke("hello")
+    assert asyncio.run(model.ainvoke("hello")).content == first.content
+    assert model.asked == 1
+
+
+def test_a_model_of_plain_texts_is_asked_once(run: Run, cache: DjangoLLMCache) -> None:
+    set_llm_cache(cache)
+    model = FakeListLLM(responses=["one", "two"])
+    assert [run(model, "invoke", "hello") for _ in range(2)] == ["one", "one"]
+
+
+def test_a_batch_asks_only_what_is_not_stored(run: Run, cache: DjangoLLMCache) -> None:
+    model = Model(cache=cache)
+    run(model, "invoke", "a")
+    answers = run(model, "batch", ["a", "b", "c"], config={"max_concurrency": 1})
+    assert model.asked == 3
+    assert answers[0].content == "answer 1 to a"
+    assert run(model, "batch", ["c", "a", "b"])[1].content == "answer 1 to a"
+    assert model.asked == 3
+
+
+def test_streams_neither_read_nor_fill_the_cache_as_langchain_has_it(
+    cache: DjangoLLMCache,
+) -> None:
+    model = GenericFakeChatModel(messages=iter(["one", "two", "three"]), cache=cache)
+    assert "".join(str(chunk.content) for chunk in model.stream("hello")) == "one"
+    assert model.invoke("hello").content == "two"
+    assert "".join(str(chunk.content) for chunk in model.stream("hello")) == "three"
+    assert model.invoke("hello").content == "two"
+
+
+def test_other_settings_of_the_model_and_other_histories_are_other_answers(
+    run: Run, cache: DjangoLLMCache
+) -> None:
+    run(Model(cache=cache), "invoke", "hello")
+    warm = Model(cache=cache, temperature=1.0)
+    run(warm, "invoke", "hello")
+    talked = Model(cache=cache)
+    run(talked, "invoke", [AIMessage("hi"), HumanMessage("hello")])
+    bound = Model(cache=cache)
+    run(bound, "invoke", "hello", stop=["x"])
+    assert (warm.asked, talked.asked, bound.asked) == (1, 1, 1)
+
+
+def test_tool_calls_come_back_as_they_were(run: Run, cache: DjangoLLMCache) -> None:
+    call = {"name": "search", "args": {"lc": 1, "q": "x"}, "id": "call_1", "type": "tool_call"}
+    message = AIMessage(content=[{"type": "text", "text": "hm"}], tool_calls=[call])
+    given = [ChatGeneration(message=message, generation_info={"finish_reason": "tool_calls"})]
+    run(cache, "update", "prompt", "llm", given)
+    found = run(cache, "lookup", "prompt", "llm")
+    assert found == given
+    assert isinstance(found, list) and type(found[0]) is ChatGeneration
+
+
+def test_hits_and_misses_are_in_the_log_and_the_entry_in_the_index(
+    run: Run, cache: DjangoLLMCache
+) -> None:
+    model = Model(cache=cache)
+    for _ in range(3):
+        run(model, "invoke", "Why is the sky blue?")
+    assert outcomes() == ["miss", "hit", "hit"]
+    entry = Entry.objects.get()
+    assert (entry.alias, entry.namespace, entry.kind) == ("bridge", "langchain", "function")
+    assert (entry.model, entry.preview) == ("gpt-4o-mini", "Why is the sky blue?")
+    assert (entry.input_tokens, entry.output_tokens, entry.hits) == (100, 20, 2)
+    miss, hit = Call.objects.order_by("pk")[:2]
+    assert miss.cost == pytest.approx((100 * 0.15 + 20 * 0.6) / 1e6)
+    assert hit.saved_cost == miss.cost
+    assert (hit.saved_input_tokens, hit.layer, hit.digest) == (100, "bridge", entry.digest)
+
+
+def test_a_prompt_is_kept_as_the_settings_say(
+    run: Run, cache: DjangoLLMCache, settings: Any
+) -> None:
+    settings.LLMCACHE_CONFIG = {"STORE_PROMPTS": "none"}
+    run(Model(cache=cache), "invoke", "a secret wish")
+    flush()
+    entry = Entry.objects.get()
+    assert "secret wish" not in entry.material + entry.preview
+
+
+def test_an_answer_that_never_came_is_no_miss(run: Run, cache: DjangoLLMCache) -> None:
+    with pytest.raises(ConnectionError):
+        run(Model(cache=cache, fails=True), "invoke", "hello")
+    assert outcomes() == []
+    run(Model(cache=cache), "invoke", "hello")
+    assert outcomes() == ["miss"]
+
+
+def test_callbacks_hear_of_hits_and_misses(run: Run, cache: DjangoLLMCache) -> None:
+    heard = []
+
+    class Listener:
+        def finished(self, call: Any, info: Any, response: Callable[[], Any]) -> None:
+            heard.append((info.outcome, "generations" in response()))
+
+        def failed(self, *arguments: object) -> None: ...
+
+    listener = Listener()
+    events.observers.append(listener)
+    try:
+        model = Model(cache=cache)
+        for _ in range(2):
+            run(model, "invoke", "hello")
+    finally:
+        events.observers.remove(listener)
+    assert heard == [("miss", True), ("hit", True)]
+
+
+def test_bytes_that_we_have_not_signed_are_a_miss(
+    run: Run, cache: DjangoLLMCache, store: BaseBackend, counted: Counted
+) -> None:
+    model = Model(cache=cache)
+    run(model, "invoke", "hello")
+    flush()
+    digest = Entry.objects.get().digest
+    body = json.dumps({"generations": []}).encode()
+    for forged in (b"nonsense", body, seal(digest[::-1], body, created=0.0, sign=True)):
+        store.set(digest, forged, 60)
+        asked, unreadable = model.asked, counted("unreadable")
+        run(model, "invoke", "hello")
+        assert model.asked == asked + 1
+        assert counted("unreadable") == unreadable + 1
+
+
+@pytest.mark.parametrize(
+    "dumped",
+    [
+        {"lc": 1, "type": "constructor", "id": ["langchain_core", "prompts", "PromptTemplate"]},
+        {
+            "lc": 1,
+            "type": "constructor",
+            "id": ["langchain", "chat_models", "openai", "ChatOpenAI"],
+            "kwargs": {"base_url": "http://evil.example"},
+        },
+        {"lc": 1, "type": "not_implemented", "id": ["os", "system"]},
+        {"lc": 1, "type": "secret", "id": ["PATH"]},
+        "text",
+        None,
+    ],
+)
+def test_only_generations_and_messages_are_ever_made_of_an_entry(
+    run: Run, cache: DjangoLLMCache, store: BaseBackend, dumped: object, counted: Counted
+) -> None:
+    model = Model(cache=cache)
+    run(model, "invoke", "hello")
+    flush()
+    digest = Entry.objects.get().digest
+    body = json.dumps({"generations": [dumped] if dumped else []}).encode()
+    store.set(digest, seal(digest, body, created=0.0), 60)  # signed by us: it opens
+    assert run(model, "invoke", "hello").content == "answer 2 to hello"
+    assert counted("unreadable") == 1
+
+
+def test_what_cannot_be_read_back_is_not_stored(run: Run, cache: DjangoLLMCache) -> None:
+    class Person(BaseModel):
+        name: str
+
+    model = Model(cache=cache, extra={"who": Person(name="Ada")})
+    for _ in range(2):
+        run(model, "invoke", "hello")
+    assert model.asked == 2
+    assert outcomes() == ["miss", "miss"]
+    assert "cannot be read back" in Call.objects.last().reason  # type: ignore[union-attr]
+    assert not Entry.objects.exists()
+
+
+def test_a_parsed_answer_is_stored_as_langchain_does_it(run: Run, cache: DjangoLLMCache) -> None:
+    class Person(BaseModel):
+        name: str
+
+    model = Model(cache=cache, extra={"parsed": Person(name="Ada")})
+    run(model, "invoke", "hello")
+    assert run(model, "invoke", "hello").additional_kwargs == {"parsed": {"name": "Ada"}}
+    assert model.asked == 1
+
+
+def test_a_number_that_json_lacks_is_not_stored(run: Run, cache: DjangoLLMCache) -> None:
+    model = Model(cache=cache, extra={"score": float("nan")})
+    for _ in range(2):
+        run(model, "invoke", "hello")
+    assert model.asked == 2
+
+
+def test_clear_removes_what_came_through_this_cache_alone(run: Run, cache: DjangoLLMCache) -> None:
+    model, other = Model(cache=cache), Model(cache=DjangoLLMCache("bridge", namespace="other"))
+    for asked in (model, other):
+        run(asked, "invoke", "hello")
+    llmcache.completion(model="m", messages=[{"role": "user", "content": "x"}], using="bridge")
+    run(cache, "clear")
+    for asked in (model, other):
+        run(asked, "invoke", "hello")
+    assert (model.asked, other.asked) == (2, 1)
+    again = llmcache.completion(
+        model="m", messages=[{"role": "user", "content": "x"}], using="bridge"
+    )
+    assert again.cache.outcome == "hit"
+
+
+def test_clear_without_an_index_says_what_to_do(
+    run: Run, cache: DjangoLLMCache, settings: Any
+) -> None:
+    settings.LLMCACHE_CONFIG = {"RECORDER": "off"}
+    with pytest.raises(UnsupportedOperation, match="RECORDER"):
+        run(cache, "clear")
+
+
+def test_entries_can_be_evicted_by_tag(run: Run, store: BaseBackend) -> None:
+    model = Model(cache=DjangoLLMCache("bridge", tags=["docs"]))
+    run(model, "invoke", "hello")
+    flush()
+    llmcache.evict(tag="docs")
+    run(model, "invoke", "hello")
+    assert model.asked == 2
+
+
+def test_a_ttl_ends(run: Run, store: BaseBackend) -> None:
+    model = Model(cache=DjangoLLMCache("bridge", ttl=0))
+    for _ in range(2):
+        run(model, "invoke", "hello")
+    assert model.asked == 2
+    kept = Model(cache=DjangoLLMCache("bridge", ttl=60))
+    run(kept, "invoke", "hello")
+    flush()
+    entry = Entry.objects.get()
+    assert entry.expires is not None
+    assert (entry.expires - entry.created).total_seconds() == pytest.approx(60)
+
+
+TENANT: dict[str, str] = {}
+
+
+def tenant() -> str | None:
+    return TENANT.get("name")
+
+
+def test_answers_are_of_the_scope_in_force(
+    run: Run, cache: DjangoLLMCache, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LLMCACHE_CONFIG = {"SCOPE": f"{__name__}.tenant"}
+    model = Model(cache=cache)
+    for number, name in enumerate(("a", "b", "a"), 1):
+        monkeypatch.setitem(TENANT, "name", name)
+        run(model, "invoke", "hello")
+        assert model.asked == min(number, 2)
+    flush()
+    assert set(Entry.objects.values_list("scope", flat=True)) == {"a", "b"}
+
+
+def test_a_cache_that_is_off_stores_nothing(run: Run, settings: Any) -> None:
+    settings.LLMCACHE_CONFIG = {"MODE": "off"}
+    model = Model(cache=DjangoLLMCache())
+    for _ in range(2):
+        run(model, "invoke", "hello")
+    assert model.asked == 2
+    settings.LLMCACHE_CONFIG = {"MODE": "default_off"}  # whoever makes this cache has opted in
+    for _ in range(2):
+        run(model, "invoke", "hello")
+    assert model.asked == 3
+
+
+def test_a_store_that_is_away_is_a_miss_and_left_alone_after_some_tries(
+    run: Run, own_redis: Any, settings: Any, counted: Counted
+) -> None:
+    settings.LLMCACHE = {
+        "bridge": {"BACKEND": "llmcache.backends.redis.RedisBackend", "LOCATION": own_redis.url}
+    }
+    settings.LLMCACHE_CONFIG = {"BREAKER_THRESHOLD": 2, "BREAKER_COOLDOWN": 60.0}
+    own_redis.process.kill()
+    own_redis.process.wait()
+    model = Model(cache=DjangoLLMCache("bridge"))
+    for _ in range(4):
+        run(model, "invoke", "hello")
+    assert model.asked == 4
+    assert counted("read_error") + counted("write_error") == 2
+    assert outcomes() == ["error"] * 4
+
+
+def test_an_alias_that_does_not_exist_is_an_error_at_once() -> None:
+    with pytest.raises(InvalidRequest, match="default"):
+        DjangoLLMCache("nowhere")
+
+
+def test_a_value_that_is_no_list_of_generations_does_not_break_the_model(
+    run: Run, cache: DjangoLLMCache
+) -> None:
+    odd = AIMessage("x")
+    odd.usage_metadata = "many"  # type: ignore[assignment]
+    for given in ([object()], [], [ChatGeneration(message=odd)]):
+        run(cache, "update", "prompt", "llm", given)
+        assert run(cache, "lookup", "prompt", "llm") is None
+    run(cache, "update", "prompt \ud800", "llm", [Generation(text="x")])
+    assert run(cache, "lookup", "prompt \ud800", "llm") is None
+
+
+@pytest.mark.parametrize(
+    ("llm_string", "model"),
+    [
+        ('{"id": ["x", "ChatOpenAI"], "kwargs": {"model_name": "gpt-4o"}}---[]', "gpt-4o"),
+        ('{"id": ["x", "ChatAnthropic"], "kwargs": {"model": "claude"}}---[]', "claude"),
+        ('{"id": ["x", "Odd"], "kwargs": {}}---[]', "Odd"),
+        ("[('_type', 'openai'), ('model_name', 'gpt-4o'), ('stop', None)]", "gpt-4o"),
+        ("[('_type', 'fake-list'), ('stop', None)]", "fake-list"),
+        ("{nonsense", "langchain"),
+        ("[]", "langchain"),
+    ],
+)
+def test_the_model_is_read_from_its_description(llm_string: str, model: str) -> None:
+    assert model_of(llm_string) == model
