@@ -11,13 +11,16 @@ import pytest
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache, set_llm_cache
 from langchain_core.language_models import BaseChatModel, FakeListLLM, GenericFakeChatModel
+from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, Generation
+from langchain_core.prompts import PromptTemplate
 from pydantic import BaseModel
 
 import llmcache
 from llmcache import events
 from llmcache.backends.base import BaseBackend
+from llmcache.contrib import entries
 from llmcache.contrib.langchain import DjangoLLMCache, model_of
 from llmcache.envelope import seal
 from llmcache.exceptions import InvalidRequest, UnsupportedOperation
@@ -254,6 +257,40 @@ def test_only_generations_and_messages_are_ever_made_of_an_entry(
     store.set(digest, seal(digest, body, created=0.0), 60)  # signed by us: it opens
     assert run(model, "invoke", "hello").content == "answer 2 to hello"
     assert counted("unreadable") == 1
+
+
+def test_nothing_else_is_made_inside_a_message_either(
+    run: Run, cache: DjangoLLMCache, store: BaseBackend
+) -> None:
+    model = Model(cache=cache)
+    run(model, "invoke", "hello")
+    flush()
+    digest = Entry.objects.get().digest
+    generation = dumpd(ChatGeneration(message=AIMessage("forged")))
+    prompt = dumpd(PromptTemplate.from_template("{a}"))
+    generation["kwargs"]["message"]["kwargs"]["additional_kwargs"] = {"tool": prompt}
+    body = json.dumps({"generations": [generation]}).encode()
+    store.set(digest, seal(digest, body, created=0.0), 60)
+    assert run(model, "invoke", "hello").content == "answer 2 to hello"
+
+
+def test_two_misses_at_one_time_are_two(run: Run, cache: DjangoLLMCache) -> None:
+    given = [Generation(text="x")]
+    for _ in range(2):
+        run(cache, "lookup", "prompt", "llm")
+    for _ in range(3):
+        run(cache, "update", "prompt", "llm", given)
+    assert outcomes() == ["miss", "miss"]
+    assert cache._entries._awaited == {}
+
+
+def test_answers_that_never_come_are_forgotten_in_time(
+    run: Run, cache: DjangoLLMCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_MOST_AWAITED", 2)
+    for prompt in ("a", "b", "c"):
+        run(cache, "lookup", prompt, "llm")
+    assert len(cache._entries._awaited) == 2
 
 
 def test_what_cannot_be_read_back_is_not_stored(run: Run, cache: DjangoLLMCache) -> None:

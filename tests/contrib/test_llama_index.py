@@ -169,6 +169,27 @@ def test_many_values_are_put_and_listed(
     assert run(values, "get_all") == dict(pairs)
 
 
+TENANT: dict[str, str] = {}
+
+
+def tenant() -> str | None:
+    return TENANT.get("name")
+
+
+def test_values_are_of_the_scope_in_force(
+    run: Run, values: LLMCacheKVStore, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LLMCACHE_CONFIG = {"SCOPE": f"{__name__}.tenant"}
+    for name in ("a", "b"):
+        monkeypatch.setitem(TENANT, "name", name)
+        assert run(values, "get", "key") is None
+        run(values, "put", "key", {"of": name})
+    for name in ("a", "b"):
+        monkeypatch.setitem(TENANT, "name", name)
+        assert run(values, "get", "key") == {"of": name}
+        assert run(values, "get_all") == {"key": {"of": name}}
+
+
 def test_a_key_is_deleted_once(run: Run, values: LLMCacheKVStore) -> None:
     run(values, "put", "key", {"n": 1})
     assert run(values, "delete", "key") is True
