@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache, set_llm_cache
 from langchain_core.language_models import BaseChatModel, FakeListLLM, GenericFakeChatModel
 from langchain_core.load import dumpd
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, Generation
 from langchain_core.prompts import PromptTemplate
 from pydantic import BaseModel
@@ -26,6 +29,7 @@ from llmcache.envelope import seal
 from llmcache.exceptions import InvalidRequest, UnsupportedOperation
 from llmcache.models import Call, Entry
 from llmcache.recorder import flush
+from llmcache.refreshing import NotRepeatable, refresh
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Run = Callable[..., Any]
@@ -174,6 +178,41 @@ def test_hits_and_misses_are_in_the_log_and_the_entry_in_the_index(
     assert miss.cost == pytest.approx((100 * 0.15 + 20 * 0.6) / 1e6)
     assert hit.saved_cost == miss.cost
     assert (hit.saved_input_tokens, hit.layer, hit.digest) == (100, "bridge", entry.digest)
+
+
+def test_the_entry_s_page_reads_as_a_conversation(
+    cache: DjangoLLMCache, settings: Any, admin_client: Client
+) -> None:
+    settings.LLMCACHE_CONFIG = {"STORE_PROMPTS": "full"}
+    Model(cache=cache).invoke([SystemMessage("You bake."), HumanMessage("Is rye dark?")])
+    flush()
+    address = reverse("admin:llmcache_entry_change", args=[Entry.objects.get().pk])
+    page = " ".join(re.sub(r"<[^>]+>", " ", admin_client.get(address).content.decode()).split())
+    assert "system You bake. user Is rye dark?" in page
+    assert "answer 1 to Is rye dark?" in page
+
+
+def test_an_entry_of_langchain_cannot_be_asked_again_by_us(cache: DjangoLLMCache) -> None:
+    Model(cache=cache).invoke("hello")
+    flush()
+    with pytest.raises(NotRepeatable):
+        refresh(Entry.objects.get())
+
+
+def test_a_semantic_store_serves_the_identical_prompt_alone(
+    run: Run, settings: Any, tmp_path: Any
+) -> None:
+    settings.LLMCACHE = {
+        "bridge": {
+            "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+            "LOCATION": str(tmp_path),
+            "OPTIONS": {"embedder": {"BACKEND": "provider", "OPTIONS": {"model": "m"}}},
+        }
+    }
+    model = Model(cache=DjangoLLMCache("bridge"))
+    for prompt in ("How do I get a refund?", "How do I get a refund ?", "How do I get a refund?"):
+        run(model, "invoke", prompt)
+    assert model.asked == 2
 
 
 def test_a_prompt_is_kept_as_the_settings_say(

@@ -168,6 +168,7 @@ def test_a_stream_is_a_span_when_it_has_been_read_to_its_end(
     [
         ("text_completion", {"prompt": "hello"}, "text_completion"),
         ("responses", {"input": "hello"}, "chat"),
+        ("messages", {"messages": ASK["messages"], "max_tokens": 9}, "chat"),
         ("embedding", {"input": ["one", "two"], "dimensions": 4}, "embeddings"),
         ("transcription", {"file": b"sound"}, "transcription"),
     ],
