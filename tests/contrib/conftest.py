@@ -47,3 +47,11 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
             return runner.run(awaited())
 
         yield call
+
+
+@pytest.fixture
+def cache(store: BaseBackend) -> Any:
+    """LangChain's cache over that store."""
+    from llmcache.contrib.langchain import DjangoLLMCache
+
+    return DjangoLLMCache("bridge")

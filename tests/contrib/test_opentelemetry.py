@@ -23,7 +23,10 @@ from llmcache.contrib.opentelemetry import LLMCacheInstrumentor
 from llmcache.exceptions import RateLimited, UpstreamError
 from llmcache.upstreams.fake import FakeUpstream
 
-ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "my secret wish"}]}
+ASK: dict[str, Any] = {
+    "model": "gpt-4o-mini",
+    "messages": [{"role": "user", "content": "my secret wish"}],
+}
 
 
 @dataclass
