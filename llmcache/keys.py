@@ -109,7 +109,7 @@ def refuse_not_finite(value: Any) -> None:
             continue
         if isinstance(part, float):
             if not isfinite(part):
-                raise Uncacheable(f"the request contains {part}, which is not JSON")
+                raise Uncacheable(f"it contains {part}, which is not JSON")
         elif isinstance(part, (dict, list, tuple)):
             refuse_not_finite(part)
 

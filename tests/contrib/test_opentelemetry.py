@@ -20,8 +20,9 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 import llmcache
 from llmcache import events
 from llmcache.contrib.opentelemetry import LLMCacheInstrumentor
-from llmcache.exceptions import RateLimited, UpstreamError
+from llmcache.exceptions import AuthenticationFailed, RateLimited, UpstreamError
 from llmcache.upstreams.fake import FakeUpstream
+from tests.servers.provider import Provider, answer
 
 ASK: dict[str, Any] = {
     "model": "gpt-4o-mini",
@@ -115,6 +116,20 @@ def test_nothing_that_was_said_and_no_credential_is_in_a_span(
     assert "secret wish" not in written
     assert answer.choices[0].message.content not in written
     assert "sk-hidden" not in written
+
+
+def test_a_key_that_a_provider_quotes_in_its_refusal_is_not_in_the_span(
+    door: Any, telemetry: Telemetry, provider: Provider, settings: Any
+) -> None:
+    options = {"base_url": provider.base_url, "api_key": "sk-hidden"}
+    settings.LLMCACHE_PROVIDERS = {"default": {"OPTIONS": options}}
+    provider.script(answer({"error": {"message": "wrong key sk-hidden"}}, 401))
+    with pytest.raises(AuthenticationFailed):
+        door.completion(**ASK)
+    (span,) = telemetry.spans
+    assert "sk-hidden" not in span.to_json()
+    assert "wrong key" in span.to_json()
+    assert telemetry.calls[0]["server.address"] == "127.0.0.1"
 
 
 def test_a_span_has_the_time_of_its_call_and_is_a_child_of_the_current_one(
