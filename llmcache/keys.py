@@ -70,13 +70,13 @@ def wire_default(value: object) -> Any:
         return str(value)
     elif isinstance(value, Mapping):
         plain = dict(value)
-        _refuse_not_finite(plain)
+        refuse_not_finite(plain)
         return plain
     else:
         dump = getattr(value, "model_dump", None)
         if dump is not None:
             dumped = dump(mode="json", exclude_unset=True)
-            _refuse_not_finite([dumped])
+            refuse_not_finite([dumped])
             return dumped
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
 
@@ -100,14 +100,14 @@ def canonical(material: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         cause = error.__cause__ or error
         raise Uncacheable(f"the request cannot be written as JSON: {cause}") from error
-    _refuse_not_finite(material)
+    refuse_not_finite(material)
     return data
 
 
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
-def _refuse_not_finite(value: Any) -> None:
+def refuse_not_finite(value: Any) -> None:
     """orjson writes NaN and the infinities as null, which would make them one with None."""
     parts = value.values() if isinstance(value, dict) else value
     for part in parts:
@@ -116,9 +116,9 @@ def _refuse_not_finite(value: Any) -> None:
             continue
         if isinstance(part, float):
             if not isfinite(part):
-                raise Uncacheable(f"the request contains {part}, which is not JSON")
+                raise Uncacheable(f"it contains {part}, which is not JSON")
         elif isinstance(part, (dict, list, tuple)):
-            _refuse_not_finite(part)
+            refuse_not_finite(part)
 
 
 def material(
