@@ -1,0 +1,450 @@
+"""What is recorded from a real server is replayed without it: every kind, sync and async."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmcache
+from llmcache import exceptions, state
+from llmcache.exceptions import InvalidRequest, RateLimited, StreamBroken, UpstreamError
+from llmcache.testing import (
+    CassetteError,
+    UnexpectedLiveCall,
+    UnusedRecordings,
+    UpstreamCalls,
+    use_cassette,
+)
+from tests.doors import AsyncDoor, SyncDoor
+from tests.servers.provider import CHAT, Provider, answer, delta, events, refusal, stream
+from tests.testing.conftest import KEY, asked
+
+Door = SyncDoor | AsyncDoor
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["interactions"]
+
+
+def reply(text: str) -> dict[str, Any]:
+    choice = {**CHAT["choices"][0], "message": {"role": "assistant", "content": text}}
+    return {**CHAT, "choices": [choice]}
+
+
+def said(response: Any) -> str:
+    return response.choices[0].message.content
+
+
+def test_a_recorded_answer_is_replayed_without_the_provider(
+    door: Door, site: Provider, path: Path
+) -> None:
+    with use_cassette(path, mode="record"):
+        first = door.completion(**asked())
+    assert len(site.requests) == 1
+    with use_cassette(path):
+        second = door.completion(**asked())
+    assert second == first
+    assert second.cache.outcome == "miss"
+    assert len(site.requests) == 1
+
+
+def test_what_is_recorded_sync_is_replayed_async(site: Provider, path: Path) -> None:
+    with use_cassette(path, mode="record"):
+        first = llmcache.completion(**asked())
+    opened = AsyncDoor()
+    with use_cassette(path):
+        assert opened.completion(**asked()) == first
+    opened.close()
+
+
+def test_a_stream_is_recorded_and_replayed_chunk_by_chunk(
+    door: Door, site: Provider, path: Path
+) -> None:
+    site.script(stream(events(delta("Hel"), delta("lo"), delta(finish_reason="stop"))))
+    with use_cassette(path, mode="record"):
+        live = door.chunks(door.completion(**asked(), stream=True))
+    assert len(recorded(path)[0]["chunks"]) == 3
+    assert recorded(path)[0]["request"]["stream"] is True
+    with use_cassette(path, chunk_delay=0.001):
+        again = door.chunks(door.completion(**asked(), stream=True))
+    assert [chunk.model_dump() for chunk in again] == [chunk.model_dump() for chunk in live]
+    assert len(site.requests) == 1
+
+
+def test_a_stream_that_breaks_breaks_again_at_the_same_place(
+    door: Door, site: Provider, path: Path
+) -> None:
+    site.script(stream(events(delta("Hel"), delta("lo"), done=False), end="broken"))
+    for mode in ("record", "replay"):
+        with use_cassette(path, mode=mode):
+            source = door.completion(**asked(), stream=True)
+            assert len(door.chunks(source, 2)) == 2
+            with pytest.raises(StreamBroken):
+                door.chunks(door.completion(**asked("again"), stream=True))
+    assert len(site.requests) == 2
+
+
+def test_a_stream_left_by_its_reader_ends_there_when_replayed(
+    door: Door, site: Provider, path: Path
+) -> None:
+    site.script(stream(events(delta("a"), delta("b"), delta("c"))))
+    with use_cassette(path, mode="record"):
+        door.chunks(door.completion(**asked(), stream=True), 2)
+    with use_cassette(path):
+        assert len(door.chunks(door.completion(**asked(), stream=True), 2)) == 2
+    with pytest.raises(UnexpectedLiveCall, match="left by its reader after 2 chunks"):
+        with use_cassette(path):
+            door.chunks(door.completion(**asked(), stream=True))
+
+
+def test_a_stream_may_answer_a_plain_call_and_the_reverse_where_stream_does_not_matter(
+    site: Provider, path: Path
+) -> None:
+    parts = ("kind", "model", "params")
+    site.script(stream(events(delta("Hel"), delta("lo"), delta(finish_reason="stop"))))
+    with use_cassette(path, mode="record"):
+        list(llmcache.completion(**asked(), stream=True))
+    with use_cassette(path, match_on=parts):
+        assert said(llmcache.completion(**asked())) == "Hello"
+    path.unlink()
+    site.script(answer(reply("Hello")))
+    with use_cassette(path, mode="record"):
+        llmcache.completion(**asked())
+    with use_cassette(path, match_on=parts):
+        chunks = list(llmcache.completion(**asked(), stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+def test_an_error_is_the_same_when_replayed(
+    door: Door, site: Provider, path: Path, status: int
+) -> None:
+    site.script(refusal(status, {"retry-after-ms": "7000"}))
+    found: list[UpstreamError] = []
+    for mode in ("record", "replay"):
+        with use_cassette(path, mode=mode), pytest.raises(UpstreamError) as caught:
+            door.completion(**asked())
+        found.append(caught.value)
+    live, again = found
+    assert len(site.requests) == 1
+    assert type(again) is type(live)
+    assert str(again) == str(live)
+    assert again.__dict__ == live.__dict__
+    if status == 429:
+        assert isinstance(again, RateLimited)
+        assert again.retry_after == 7
+
+
+def test_every_class_of_error_comes_back(path: Path) -> None:
+    from llmcache.testing.recorded_errors import error_as_json, error_of
+
+    for cls in vars(exceptions).values():
+        if isinstance(cls, type) and issubclass(cls, UpstreamError):
+            made = cls("no", status=418, request_id="r", body={"a": [1]}, provider="p")
+            again = error_of(json.loads(json.dumps(error_as_json(made))))
+            assert type(again) is cls
+            assert again.__dict__ == made.__dict__
+
+
+class OwnError(RateLimited):
+    """Of a project's own upstream."""
+
+
+def test_a_projects_own_error_comes_back_as_the_nearest_that_llmcache_has() -> None:
+    from llmcache.testing.recorded_errors import error_as_json, error_of
+
+    again = error_of(error_as_json(OwnError("no", retry_after=3)))
+    assert type(again) is RateLimited
+    assert again.retry_after == 3
+
+
+def test_embeddings_are_replayed_with_each_vector_on_one_line(
+    door: Door, site: Provider, path: Path
+) -> None:
+    vectors = [{"object": "embedding", "index": n, "embedding": [n, 0.25, -1e-7]} for n in (0, 1)]
+    site.script(answer({"object": "list", "data": vectors, "model": "e", "usage": {}}))
+    with use_cassette(path, mode="record"):
+        first = door.embedding(model="e", input=["a", "b"])
+    assert "[1, 0.25, -1e-07]" in path.read_text()
+    with use_cassette(path):
+        assert door.embedding(model="e", input=["a", "b"]) == first
+    assert len(site.requests) == 1
+
+
+def test_a_transcription_keeps_the_files_hash_and_not_its_bytes(
+    door: Door, site: Provider, path: Path
+) -> None:
+    site.script(answer({"text": "spoken words"}))
+    sound = b"RIFF very long sound"
+    with use_cassette(path, mode="record"):
+        door.transcription(model="w", file=("a.wav", sound))
+    assert b"very long" not in path.read_bytes()
+    assert len(recorded(path)[0]["request"]["params"]["file"]["sha256"]) == 64
+    with use_cassette(path):
+        assert door.transcription(model="w", file=("other.wav", sound)).text == "spoken words"
+    with pytest.raises(UnexpectedLiveCall, match=r"params.file.sha256"), use_cassette(path):
+        door.transcription(model="w", file=b"another sound")
+    assert len(site.requests) == 1
+
+
+def test_messages_are_replayed(door: Door, site: Provider, settings: Any, path: Path) -> None:
+    backend = "llmcache.upstreams.anthropic.Anthropic"
+    options = {"base_url": site.base_url, "api_key": KEY}
+    settings.LLMCACHE_PROVIDERS = {"anthropic": {"BACKEND": backend, "OPTIONS": options}}
+    made = {"id": "1", "type": "message", "role": "assistant", "content": [], "usage": {}}
+    site.script(answer({**made, "stop_reason": "end_turn"}))
+    question = {**asked(), "model": "anthropic/claude", "max_tokens": 5}
+    with use_cassette(path, mode="record"):
+        first = door.messages(**question)
+    with use_cassette(path):
+        assert door.messages(**question) == first
+    assert recorded(path)[0]["request"]["provider"] == "anthropic"
+    assert len(site.requests) == 1
+
+
+def test_equal_calls_are_answered_in_the_order_of_their_recording(
+    door: Door, site: Provider, path: Path
+) -> None:
+    site.script(answer(reply("one")), answer(reply("two")))
+    found = []
+    for mode in ("record", "replay"):
+        with use_cassette(path, mode=mode):
+            found.append([said(door.completion(**asked(), caching=False)) for _ in range(2)])
+    assert found == [["one", "two"], ["one", "two"]]
+    assert len(site.requests) == 2
+
+
+def test_a_recording_answers_once_unless_it_may_repeat(site: Provider, path: Path) -> None:
+    with use_cassette(path, mode="record"):
+        llmcache.completion(**asked())
+    with use_cassette(path, repeat=True):
+        for _ in range(3):
+            llmcache.completion(**asked(), caching=False)
+    with pytest.raises(UnexpectedLiveCall, match="recorded once, and each recording has answered"):
+        with use_cassette(path):
+            for _ in range(2):
+                llmcache.completion(**asked(), caching=False)
+
+
+def test_the_cache_works_as_always_while_a_cassette_is_in(
+    door: Door, site: Provider, path: Path
+) -> None:
+    with use_cassette(path, mode="record"):
+        outcomes = [door.completion(**asked()).cache.outcome for _ in range(2)]
+    assert outcomes == ["miss", "hit"]
+    assert len(recorded(path)) == 1
+
+
+def test_threads_share_one_cassette(site: Provider, path: Path) -> None:
+    def ask(number: int) -> str:
+        return said(llmcache.completion(**asked(str(number))))
+
+    site.script(*[answer(reply(f"answer {n}")) for n in range(40)])
+    with ThreadPoolExecutor(8) as pool:
+        with use_cassette(path, mode="record"):
+            first = list(pool.map(ask, range(40)))
+        with use_cassette(path, strict=True):
+            assert list(pool.map(ask, range(40))) == first
+    assert len(set(first)) == len(site.requests) == 40
+
+
+# --- modes ---
+
+
+def test_once_records_where_there_is_no_file_and_then_only_replays(
+    site: Provider, path: Path
+) -> None:
+    with use_cassette(path, mode="once"):
+        llmcache.completion(**asked())
+    with use_cassette(path, mode="once"):
+        llmcache.completion(**asked())
+    assert len(site.requests) == 1
+
+
+def test_new_episodes_keeps_what_is_recorded_and_adds_the_rest(site: Provider, path: Path) -> None:
+    for texts in (["a"], ["a", "b"]):
+        with use_cassette(path, mode="new_episodes"):
+            for text in texts:
+                llmcache.completion(**asked(text))
+    assert len(recorded(path)) == len(site.requests) == 2
+
+
+def test_off_asks_the_provider_and_writes_nothing(site: Provider, path: Path) -> None:
+    with use_cassette(path, mode="off") as player:
+        llmcache.completion(**asked())
+    assert player is None
+    assert len(site.requests) == 1
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("vcrs", "ours"), [("all", "record"), ("none", "replay")])
+def test_vcrs_names_of_modes_are_understood(
+    site: Provider, path: Path, vcrs: str, ours: str
+) -> None:
+    with use_cassette(path, mode=vcrs) as player:
+        assert player is not None
+        assert player.mode == ours
+
+
+def test_the_mode_is_the_arguments_then_the_environments_then_replay(
+    site: Provider, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMCACHE_TEST_MODE", "once")
+    with use_cassette(path) as player, use_cassette(path, mode="replay") as inner:
+        assert player is not None and inner is not None
+        assert (player.mode, inner.mode) == ("once", "replay")
+    for unset in ("", None):
+        if unset is None:
+            monkeypatch.delenv("LLMCACHE_TEST_MODE")
+        else:
+            monkeypatch.setenv("LLMCACHE_TEST_MODE", unset)
+        with use_cassette(path) as player:
+            assert player is not None
+            assert player.mode == "replay"
+
+
+def test_an_unknown_mode_or_part_to_match_on_is_refused_with_those_that_exist(path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="Did you mean 'record'"):
+        use_cassette(path, mode="recrod")
+    with pytest.raises(InvalidRequest, match="part to match on 'modle'"):
+        use_cassette(path, match_on=["modle"])
+
+
+def test_recording_anew_replaces_the_file_and_tests_that_share_it_add_to_it(
+    site: Provider, path: Path
+) -> None:
+    path.write_text('{"format": 1, "interactions": []}')
+    for text in ("a", "b"):
+        with use_cassette(path, mode="record"):
+            llmcache.completion(**asked(text))
+    assert [one["request"]["params"]["messages"][0]["content"] for one in recorded(path)] == [
+        "a",
+        "b",
+    ]
+
+
+def test_what_was_recorded_is_kept_when_the_test_fails(site: Provider, path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), use_cassette(path, mode="record"):
+        llmcache.completion(**asked())
+        raise ZeroDivisionError
+    assert len(recorded(path)) == 1
+
+
+def test_a_decorated_function_has_the_cassette_at_each_call(site: Provider, path: Path) -> None:
+    @use_cassette(path, mode="once")
+    def ask() -> str:
+        return said(llmcache.completion(**asked()))
+
+    @use_cassette(path)
+    async def aask() -> str:
+        return said(await llmcache.acompletion(**asked()))
+
+    opened = AsyncDoor()
+    assert [ask(), ask(), opened._runner.run(aask()), opened._runner.run(aask())] == ["Hello!"] * 4
+    opened.close()
+    assert len(site.requests) == 1
+
+
+async def test_async_with_does_too(site: Provider, path: Path) -> None:
+    async with use_cassette(path, mode="record"):
+        await llmcache.acompletion(**asked())
+    async with use_cassette(path):
+        assert said(await llmcache.acompletion(**asked())) == "Hello!"
+    assert len(site.requests) == 1
+
+
+def test_the_inner_of_two_cassettes_answers(site: Provider, path: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "inner.json"
+    with use_cassette(path), UpstreamCalls() as calls:
+        with use_cassette(inner, mode="record"):
+            llmcache.completion(**asked())
+        with use_cassette(inner):
+            llmcache.completion(**asked())
+        calls.assert_count(2)
+    assert len(site.requests) == 1
+
+
+def test_after_the_block_all_is_as_before(site: Provider, path: Path) -> None:
+    from llmcache.upstreams import upstreams
+
+    llmcache.completion(**asked())
+    with use_cassette(path, mode="record"):
+        assert llmcache.completion(**asked()).cache.outcome == "miss"
+        assert upstreams.interceptor is not None
+    assert upstreams.interceptor is None
+    assert llmcache.completion(**asked()).cache.outcome == "hit"
+
+
+# --- failures ---
+
+
+def test_strict_fails_where_a_recorded_call_is_not_made(site: Provider, path: Path) -> None:
+    with use_cassette(path, mode="record"):
+        for text in ("used", "not used"):
+            llmcache.completion(**asked(text))
+    with use_cassette(path) as player:
+        llmcache.completion(**asked("used"))
+    assert player is not None
+    assert len(player.unused) == 1
+    with pytest.raises(UnusedRecordings, match=r"(?s)not made:\n  2: completion 'm'.*'not used'"):
+        with use_cassette(path, strict=True):
+            llmcache.completion(**asked("used"))
+
+
+def test_a_swallowed_live_call_fails_all_the_same(door: Door, site: Provider, path: Path) -> None:
+    with pytest.raises(UnexpectedLiveCall), use_cassette(path), contextlib.suppress(Exception):
+        door.completion(**asked())
+    assert site.requests == []
+
+
+def test_a_live_call_swallowed_in_a_thread_fails_too(site: Provider, path: Path) -> None:
+    with pytest.raises(UnexpectedLiveCall), use_cassette(path), ThreadPoolExecutor(1) as pool:
+        pool.submit(llmcache.completion, **asked())
+
+
+def test_the_failure_that_follows_a_swallowed_call_names_it_as_its_cause(
+    site: Provider, path: Path
+) -> None:
+    with pytest.raises(UnexpectedLiveCall) as caught, use_cassette(path):
+        answers = {}
+        with contextlib.suppress(Exception):
+            answers["a"] = llmcache.completion(**asked())
+        answers["a"]
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_errors_that_a_test_provokes_may_be_cleared(site: Provider, path: Path) -> None:
+    with use_cassette(path) as player:
+        with pytest.raises(UnexpectedLiveCall):
+            llmcache.completion(**asked())
+        assert player is not None
+        player.problems.clear()
+
+
+def test_the_code_under_test_does_not_take_it_for_a_failing_provider(
+    site: Provider, path: Path
+) -> None:
+    with pytest.raises(UnexpectedLiveCall), use_cassette(path):
+        try:
+            llmcache.completion(**asked())
+        except UpstreamError:
+            pytest.fail("it was")
+
+
+def test_a_lone_surrogate_is_refused_in_words(door: Door, site: Provider, path: Path) -> None:
+    for mode in ("record", "replay"):
+        with pytest.raises(CassetteError, match=r"fits into no cassette.*surrogates"):
+            with use_cassette(path, mode=mode):
+                door.completion(**asked("\ud800"))
+    assert site.requests == []
+
+
+def test_caching_switched_off_by_the_program_stays_off(site: Provider, path: Path) -> None:
+    state.use(None)
+    with use_cassette(path, mode="record"):
+        assert llmcache.completion(**asked()).cache.outcome == "bypass"
