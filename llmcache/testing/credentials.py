@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -20,12 +20,35 @@ _SHORTEST: Final = 6
 _SHORTEST_OF_OTHERS: Final = 12
 
 
-def secrets_of(upstream: BaseUpstream, request: UpstreamRequest) -> set[str]:
-    """The texts to hide from what is written of a call."""
+class Secrets:
+    """Texts to hide; one that no traceback shows."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        longest_first = sorted(set(texts), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def hide(self, value: Any) -> Any:
+        """JSON with the secrets in its texts replaced."""
+        if not self._pattern.pattern:
+            return value
+        if isinstance(value, str):
+            return self._pattern.sub(HIDDEN, value)
+        if isinstance(value, list):
+            return [self.hide(part) for part in value]
+        if isinstance(value, dict):
+            return {self.hide(name): self.hide(part) for name, part in value.items()}
+        return value
+
+
+def secrets_of(upstream: BaseUpstream, request: UpstreamRequest) -> Secrets:
+    """What to hide from all that is written of a call."""
     found = {value for value in _all(upstream, request) if len(value) >= _SHORTEST}
     # "Bearer abc": the word alone is one, too.
     words = {value.split()[-1] for value in found if value.strip()}
-    return found | {word for word in words if len(word) >= _SHORTEST}
+    return Secrets(found | {word for word in words if len(word) >= _SHORTEST})
 
 
 def _all(upstream: BaseUpstream, request: UpstreamRequest) -> Iterator[str]:
@@ -56,21 +79,3 @@ def _named(given: Mapping[str, Any]) -> Iterator[str]:
         lowered = name.lower()
         if lowered not in _HARMLESS and (lowered in SAFE_HEADERS or _NAMES.search(lowered)):
             yield str(value)
-
-
-def without(value: Any, secrets: set[str]) -> Any:
-    """JSON with the secrets in its texts replaced."""
-    if not secrets:
-        return value
-    longest_first = sorted(secrets, key=len, reverse=True)
-    return _without(value, re.compile("|".join(map(re.escape, longest_first))))
-
-
-def _without(value: Any, pattern: re.Pattern[str]) -> Any:
-    if isinstance(value, str):
-        return pattern.sub(HIDDEN, value)
-    if isinstance(value, list):
-        return [_without(part, pattern) for part in value]
-    if isinstance(value, dict):
-        return {pattern.sub(HIDDEN, name): _without(part, pattern) for name, part in value.items()}
-    return value

@@ -122,8 +122,8 @@ def _pairs(path: str, one: Any, other: Any) -> Iterator[tuple[str, str, str]]:
                     ),
                 )
                 continue
-            for deeper, values in keys.diff({"": one[place]}, {"": other[place]}).items():
-                yield from _pairs(f"{here}{deeper}", *values)
+            for deeper, values in keys.diff({"x": one[place]}, {"x": other[place]}).items():
+                yield from _pairs(f"{here}{deeper[1:]}", *values)
         return
     yield path, *_shown(one, other)
 

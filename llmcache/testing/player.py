@@ -42,7 +42,7 @@ class Noted(NamedTuple):
 
     sent: dict[str, Any]
     shown: dict[str, Any]
-    secrets: set[str]
+    secrets: credentials.Secrets
 
     @property
     def digest(self) -> str | None:
@@ -111,7 +111,7 @@ class Player:
                 redacted = prompts.redacted(sent["params"])
             except Exception as error:
                 raise CassetteError(f"REDACT failed, so nothing is written: {error!r}") from error
-            shown = {**sent, "params": credentials.without(redacted, secrets)}
+            shown = {**sent, "params": secrets.hide(redacted)}
             return Noted(sent, shown, secrets)
         except CassetteError as problem:
             self.problems.append(problem)
@@ -163,9 +163,7 @@ class Player:
                 params_sha256=noted.digest,
                 answer=None if answer is None else self._kept(answer, noted),
                 chunks=[self._kept(chunk, noted) for chunk in chunks] if chunks else None,
-                error=None
-                if error is None
-                else credentials.without(error_as_json(error), noted.secrets),
+                error=None if error is None else noted.secrets.hide(error_as_json(error)),
                 left=left,
                 used=1,
             )
@@ -180,7 +178,7 @@ class Player:
         made = cassette.parsed(body)
         if self._filter_answer is not None:
             made = _filtered("filter_answer", self._filter_answer, made)
-        return credentials.without(made, noted.secrets)
+        return noted.secrets.hide(made)
 
     def left_off(self, interaction: Interaction) -> UnexpectedLiveCall:
         """The error for who reads on where the recording of a stream was left."""

@@ -97,9 +97,9 @@ def test_a_stream_left_by_its_reader_ends_there_when_replayed(
         door.chunks(door.completion(**asked(), stream=True), 2)
     with use_cassette(path):
         assert len(door.chunks(door.completion(**asked(), stream=True), 2)) == 2
-    with pytest.raises(UnexpectedLiveCall, match="left by its reader after 2 chunks"):
-        with use_cassette(path):
-            door.chunks(door.completion(**asked(), stream=True))
+    told = "left by its reader after 2 chunks"
+    with pytest.raises(UnexpectedLiveCall, match=told), use_cassette(path):
+        door.chunks(door.completion(**asked(), stream=True))
 
 
 def test_a_stream_may_answer_a_plain_call_and_the_reverse_where_stream_does_not_matter(
@@ -225,10 +225,10 @@ def test_a_recording_answers_once_unless_it_may_repeat(site: Provider, path: Pat
     with use_cassette(path, repeat=True):
         for _ in range(3):
             llmcache.completion(**asked(), caching=False)
-    with pytest.raises(UnexpectedLiveCall, match="recorded once, and each recording has answered"):
-        with use_cassette(path):
-            for _ in range(2):
-                llmcache.completion(**asked(), caching=False)
+    told = "recorded once, and each recording has answered"
+    with pytest.raises(UnexpectedLiveCall, match=told), use_cassette(path):
+        for _ in range(2):
+            llmcache.completion(**asked(), caching=False)
 
 
 def test_the_cache_works_as_always_while_a_cassette_is_in(
@@ -391,9 +391,9 @@ def test_strict_fails_where_a_recorded_call_is_not_made(site: Provider, path: Pa
         llmcache.completion(**asked("used"))
     assert player is not None
     assert len(player.unused) == 1
-    with pytest.raises(UnusedRecordings, match=r"(?s)not made:\n  2: completion 'm'.*'not used'"):
-        with use_cassette(path, strict=True):
-            llmcache.completion(**asked("used"))
+    told = r"(?s)not made:\n  2: completion 'm'.*'not used'"
+    with pytest.raises(UnusedRecordings, match=told), use_cassette(path, strict=True):
+        llmcache.completion(**asked("used"))
 
 
 def test_a_swallowed_live_call_fails_all_the_same(door: Door, site: Provider, path: Path) -> None:
@@ -438,9 +438,9 @@ def test_the_code_under_test_does_not_take_it_for_a_failing_provider(
 
 def test_a_lone_surrogate_is_refused_in_words(door: Door, site: Provider, path: Path) -> None:
     for mode in ("record", "replay"):
-        with pytest.raises(CassetteError, match=r"fits into no cassette.*surrogates"):
-            with use_cassette(path, mode=mode):
-                door.completion(**asked("\ud800"))
+        told = r"fits into no cassette.*surrogates"
+        with pytest.raises(CassetteError, match=told), use_cassette(path, mode=mode):
+            door.completion(**asked("\ud800"))
     assert site.requests == []
 
 

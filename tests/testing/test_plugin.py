@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 
-
 from tests.servers.provider import Provider, answer, delta, events, stream
 from tests.testing.conftest import KEY, ROOT, Project
 
@@ -117,7 +116,7 @@ def test_question(llmcache_cassette):
         "completion 'm' at 'default': 'What is 2 + 2?'",
         "The nearest of 1 recorded is number 1, unused; it differs (recorded -> now):",
         "params.messages[1].content: 'What is 2+2?' -> 'What is 2 + 2?'",
-        "To record it: pytest --llmcache-record=record (or new_episodes, which keeps what is "
+        "To record it: pytest --llmcache-record=record (or new_episodes, ",
         "recorded) 'test_it.py::test_question'",
     ):
         assert line in done.stdout, done.stdout
@@ -253,6 +252,7 @@ def test_options_for_all_cassettes_come_from_a_fixture_and_the_marker_overrides_
     project.write(
         "conftest.py",
         """
+import pytest
 
 @pytest.fixture
 def llmcache_options():
