@@ -448,3 +448,68 @@ def test_caching_switched_off_by_the_program_stays_off(site: Provider, path: Pat
     state.use(None)
     with use_cassette(path, mode="record"):
         assert llmcache.completion(**asked()).cache.outcome == "bypass"
+
+
+# --- calls that nobody has written down ---
+
+
+def by_meaning(settings: Any, tmp_path: Path) -> None:
+    """Answers are found by meaning, with the provider's embeddings and a model that judges."""
+    model = {"BACKEND": "provider", "OPTIONS": {"model": "text-embedding-3-small"}}
+    judge = {"BACKEND": "provider", "OPTIONS": {"model": "judge"}}
+    settings.LLMCACHE = {
+        "default": {
+            "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+            "LOCATION": str(tmp_path / "vectors"),
+            "OPTIONS": {
+                "embedder": model,
+                "judge": judge,
+                "similarity_threshold": 0.5,
+                "judge_band": [0.1, 0.9999],
+                "guards": [],
+            },
+        }
+    }
+
+
+def test_the_calls_of_embedders_and_judges_are_recorded_and_replayed(
+    door: Door, site: Provider, settings: Any, path: Path, tmp_path: Path
+) -> None:
+    by_meaning(settings, tmp_path)
+
+    def script(handler: Any) -> None:
+        asked_for = site.requests[-1].json
+        if "input" in asked_for:
+            vector = [1.0, 0.0] if "capital" in asked_for["input"] else [0.8, 0.6]
+            data = [{"object": "embedding", "index": 0, "embedding": vector}]
+            answer({"object": "list", "data": data, "usage": {}})(handler)
+        else:
+            answer(reply("yes" if asked_for["model"] == "judge" else "Paris"))(handler)
+
+    site.script(script)
+    texts = ("What is the capital of France?", "Which city governs France?")
+    for mode in ("record", "replay"):
+        with use_cassette(path, mode=mode, strict=True):
+            found = [door.completion(**asked(text)) for text in texts]
+        assert [said(one) for one in found] == ["Paris", "Paris"]
+        assert [one.cache.outcome for one in found] == ["miss", "hit"]
+    kinds = [(one["request"]["kind"], one["request"]["model"]) for one in recorded(path)]
+    assert sorted(kinds) == [
+        ("completion", "judge"),
+        ("completion", "m"),
+        ("embedding", "text-embedding-3-small"),
+        ("embedding", "text-embedding-3-small"),
+    ]
+    assert len(site.requests) == 4
+
+
+def test_a_live_call_of_an_embedder_fails_though_the_cache_swallows_it(
+    site: Provider, settings: Any, path: Path, tmp_path: Path
+) -> None:
+    with use_cassette(path, mode="record"):
+        llmcache.completion(**asked())
+    by_meaning(settings, tmp_path)
+    told = "embedding 'text-embedding-3-small'"
+    with pytest.raises(UnexpectedLiveCall, match=told), use_cassette(path):
+        assert said(llmcache.completion(**asked())) == "Hello!"
+    assert len(site.requests) == 1

@@ -97,9 +97,7 @@ class Last(SimpleTestCase):
 GONE = {"BASE_URL": "http://127.0.0.1:9/v1"}
 
 
-def run(
-    project: Project, *arguments: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run(project: Project, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return project.run("-m", "django", "test", *arguments, **environment)
 
 
