@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,19 @@ def test_asserts_of_entries_of_other_kinds_and_aliases(upstream: FakeUpstream) -
     state.use(None)
     with pytest.raises(InvalidRequest, match="cache is off"):
         assert_in_cache(**asked())
+
+
+def test_an_entry_that_is_still_being_written_counts_and_one_past_its_ttl_does_not(
+    upstream: FakeUpstream, settings: Any
+) -> None:
+    settings.LLMCACHE_CONFIG = {"WRITER": "thread"}
+    for number in range(20):
+        llmcache.completion(**asked(str(number)))
+        assert_in_cache(**asked(str(number)))
+    controls = {"ttl": 0.01, "stale-while-revalidate": 600}
+    llmcache.completion(**asked("short"), cache=controls)
+    time.sleep(0.02)
+    assert_evicted(**asked("short"))
 
 
 # --- answers without a cassette ---

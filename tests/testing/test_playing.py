@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import Any
 import pytest
 
 import llmcache
-from llmcache import exceptions, state
-from llmcache.exceptions import InvalidRequest, RateLimited, StreamBroken, UpstreamError
+from llmcache import exceptions
+from llmcache.exceptions import RateLimited, StreamBroken, UpstreamError
 from llmcache.testing import (
-    CassetteError,
     UnexpectedLiveCall,
-    UnusedRecordings,
-    UpstreamCalls,
     use_cassette,
 )
 from tests.doors import AsyncDoor, SyncDoor
@@ -253,204 +249,7 @@ def test_threads_share_one_cassette(site: Provider, path: Path) -> None:
     assert len(set(first)) == len(site.requests) == 40
 
 
-# --- modes ---
-
-
-def test_once_records_where_there_is_no_file_and_then_only_replays(
-    site: Provider, path: Path
-) -> None:
-    with use_cassette(path, mode="once"):
-        llmcache.completion(**asked())
-    with use_cassette(path, mode="once"):
-        llmcache.completion(**asked())
-    assert len(site.requests) == 1
-
-
-def test_new_episodes_keeps_what_is_recorded_and_adds_the_rest(site: Provider, path: Path) -> None:
-    for texts in (["a"], ["a", "b"]):
-        with use_cassette(path, mode="new_episodes"):
-            for text in texts:
-                llmcache.completion(**asked(text))
-    assert len(recorded(path)) == len(site.requests) == 2
-
-
-def test_off_asks_the_provider_and_writes_nothing(site: Provider, path: Path) -> None:
-    with use_cassette(path, mode="off") as player:
-        llmcache.completion(**asked())
-    assert player is None
-    assert len(site.requests) == 1
-    assert not path.exists()
-
-
-@pytest.mark.parametrize(("vcrs", "ours"), [("all", "record"), ("none", "replay")])
-def test_vcrs_names_of_modes_are_understood(
-    site: Provider, path: Path, vcrs: str, ours: str
-) -> None:
-    with use_cassette(path, mode=vcrs) as player:
-        assert player is not None
-        assert player.mode == ours
-
-
-def test_the_mode_is_the_arguments_then_the_environments_then_replay(
-    site: Provider, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LLMCACHE_TEST_MODE", "once")
-    with use_cassette(path) as player, use_cassette(path, mode="replay") as inner:
-        assert player is not None and inner is not None
-        assert (player.mode, inner.mode) == ("once", "replay")
-    for unset in ("", None):
-        if unset is None:
-            monkeypatch.delenv("LLMCACHE_TEST_MODE")
-        else:
-            monkeypatch.setenv("LLMCACHE_TEST_MODE", unset)
-        with use_cassette(path) as player:
-            assert player is not None
-            assert player.mode == "replay"
-
-
-def test_an_unknown_mode_or_part_to_match_on_is_refused_with_those_that_exist(path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="Did you mean 'record'"):
-        use_cassette(path, mode="recrod")
-    with pytest.raises(InvalidRequest, match="part to match on 'modle'"):
-        use_cassette(path, match_on=["modle"])
-
-
-def test_recording_anew_replaces_the_file_and_tests_that_share_it_add_to_it(
-    site: Provider, path: Path
-) -> None:
-    path.write_text('{"format": 1, "interactions": []}')
-    for text in ("a", "b"):
-        with use_cassette(path, mode="record"):
-            llmcache.completion(**asked(text))
-    assert [one["request"]["params"]["messages"][0]["content"] for one in recorded(path)] == [
-        "a",
-        "b",
-    ]
-
-
-def test_what_was_recorded_is_kept_when_the_test_fails(site: Provider, path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), use_cassette(path, mode="record"):
-        llmcache.completion(**asked())
-        raise ZeroDivisionError
-    assert len(recorded(path)) == 1
-
-
-def test_a_decorated_function_has_the_cassette_at_each_call(site: Provider, path: Path) -> None:
-    @use_cassette(path, mode="once")
-    def ask() -> str:
-        return said(llmcache.completion(**asked()))
-
-    @use_cassette(path)
-    async def aask() -> str:
-        return said(await llmcache.acompletion(**asked()))
-
-    opened = AsyncDoor()
-    assert [ask(), ask(), opened._runner.run(aask()), opened._runner.run(aask())] == ["Hello!"] * 4
-    opened.close()
-    assert len(site.requests) == 1
-
-
-async def test_async_with_does_too(site: Provider, path: Path) -> None:
-    async with use_cassette(path, mode="record"):
-        await llmcache.acompletion(**asked())
-    async with use_cassette(path):
-        assert said(await llmcache.acompletion(**asked())) == "Hello!"
-    assert len(site.requests) == 1
-
-
-def test_the_inner_of_two_cassettes_answers(site: Provider, path: Path, tmp_path: Path) -> None:
-    inner = tmp_path / "inner.json"
-    with use_cassette(path), UpstreamCalls() as calls:
-        with use_cassette(inner, mode="record"):
-            llmcache.completion(**asked())
-        with use_cassette(inner):
-            llmcache.completion(**asked())
-        calls.assert_count(2)
-    assert len(site.requests) == 1
-
-
-def test_after_the_block_all_is_as_before(site: Provider, path: Path) -> None:
-    from llmcache.upstreams import upstreams
-
-    llmcache.completion(**asked())
-    with use_cassette(path, mode="record"):
-        assert llmcache.completion(**asked()).cache.outcome == "miss"
-        assert upstreams.interceptor is not None
-    assert upstreams.interceptor is None
-    assert llmcache.completion(**asked()).cache.outcome == "hit"
-
-
-# --- failures ---
-
-
-def test_strict_fails_where_a_recorded_call_is_not_made(site: Provider, path: Path) -> None:
-    with use_cassette(path, mode="record"):
-        for text in ("used", "not used"):
-            llmcache.completion(**asked(text))
-    with use_cassette(path) as player:
-        llmcache.completion(**asked("used"))
-    assert player is not None
-    assert len(player.unused) == 1
-    told = r"(?s)not made:\n  2: completion 'm'.*'not used'"
-    with pytest.raises(UnusedRecordings, match=told), use_cassette(path, strict=True):
-        llmcache.completion(**asked("used"))
-
-
-def test_a_swallowed_live_call_fails_all_the_same(door: Door, site: Provider, path: Path) -> None:
-    with pytest.raises(UnexpectedLiveCall), use_cassette(path), contextlib.suppress(Exception):
-        door.completion(**asked())
-    assert site.requests == []
-
-
-def test_a_live_call_swallowed_in_a_thread_fails_too(site: Provider, path: Path) -> None:
-    with pytest.raises(UnexpectedLiveCall), use_cassette(path), ThreadPoolExecutor(1) as pool:
-        pool.submit(llmcache.completion, **asked())
-
-
-def test_the_failure_that_follows_a_swallowed_call_names_it_as_its_cause(
-    site: Provider, path: Path
-) -> None:
-    with pytest.raises(UnexpectedLiveCall) as caught, use_cassette(path):
-        answers = {}
-        with contextlib.suppress(Exception):
-            answers["a"] = llmcache.completion(**asked())
-        answers["a"]
-    assert isinstance(caught.value.__cause__, KeyError)
-
-
-def test_errors_that_a_test_provokes_may_be_cleared(site: Provider, path: Path) -> None:
-    with use_cassette(path) as player:
-        with pytest.raises(UnexpectedLiveCall):
-            llmcache.completion(**asked())
-        assert player is not None
-        player.problems.clear()
-
-
-def test_the_code_under_test_does_not_take_it_for_a_failing_provider(
-    site: Provider, path: Path
-) -> None:
-    with pytest.raises(UnexpectedLiveCall), use_cassette(path):
-        try:
-            llmcache.completion(**asked())
-        except UpstreamError:
-            pytest.fail("it was")
-
-
-def test_a_lone_surrogate_is_refused_in_words(door: Door, site: Provider, path: Path) -> None:
-    for mode in ("record", "replay"):
-        told = r"fits into no cassette.*surrogates"
-        with pytest.raises(CassetteError, match=told), use_cassette(path, mode=mode):
-            door.completion(**asked("\ud800"))
-    assert site.requests == []
-
-
-def test_caching_switched_off_by_the_program_stays_off(site: Provider, path: Path) -> None:
-    state.use(None)
-    with use_cassette(path, mode="record"):
-        assert llmcache.completion(**asked()).cache.outcome == "bypass"
-
-
-# --- calls that nobody has written down ---
+# --- calls that embedders and judges make ---
 
 
 def by_meaning(settings: Any, tmp_path: Path) -> None:
