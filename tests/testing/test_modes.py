@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 import llmcache
 from llmcache.exceptions import InvalidRequest
@@ -164,3 +165,17 @@ def test_each_call_of_a_decorated_function_is_judged_by_itself(site: Provider, p
     for _ in range(2):
         with pytest.raises(UnexpectedLiveCall):
             ask()
+
+
+def test_an_eager_task_meets_the_tests_cache_and_cassette(site: Provider, path: Path) -> None:
+    app = Celery("eager", broker="memory://", set_as_current=False)
+    app.conf.task_always_eager = True
+
+    @app.task
+    def ask() -> str:
+        return str(llmcache.completion(**asked()).cache.outcome)
+
+    for mode in ("record", "replay"):
+        with use_cassette(path, mode=mode):
+            assert [ask.delay().get() for _ in range(2)] == ["miss", "hit"]
+    assert len(site.requests) == 1
