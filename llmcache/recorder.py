@@ -262,8 +262,15 @@ class Recorder:
         taken = [CallRecord(*calls.popleft()) for _ in range(min(len(calls), _BATCH))]
         stored = [entries.popleft() for _ in range(min(len(entries), _BATCH))]
         lost, self._lost = self._lost, 0
+        if lost:
+            events.count("lost", lost)
         lost, delivery.lost = lost + delivery.lost, 0
         return Batch(taken, stored, lost)
+
+    @property
+    def dropped(self) -> int:
+        """How many records were dropped since the last writing, for want of room."""
+        return self._lost
 
     @property
     def waiting(self) -> int:
