@@ -2,7 +2,7 @@
 
     HealthCheckView.as_view(checks=["llmcache.contrib.health_check.LLMCacheHealthCheck"])
 
-No message holds more of an error than its kind: what a store says can hold its address and password.
+No message holds more of an error than its kind: its text can hold the store's address and password.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from llmcache.packages import require_package
 from llmcache.recorder import recorder
 
 try:
-    from health_check.base import HealthCheck
-    from health_check.exceptions import (
+    from health_check.base import HealthCheck  # type: ignore[import-untyped]
+    from health_check.exceptions import (  # type: ignore[import-untyped]
         ServiceReturnedUnexpectedResult,
         ServiceUnavailable,
         ServiceWarning,
@@ -36,7 +36,7 @@ _STEPS: Final = {"write": "written", "read": "read", "drop": "deleted"}
 
 
 @dataclasses.dataclass
-class LLMCacheHealthCheck(HealthCheck):
+class LLMCacheHealthCheck(HealthCheck):  # type: ignore[misc]
     """Writes, reads and deletes an entry of no meaning in the store of an alias, layer by layer.
 
     Args:
@@ -54,7 +54,7 @@ class LLMCacheHealthCheck(HealthCheck):
     )
 
     # Not async: a store that hangs may hold a thread of a pool, and must not hold Django's own.
-    def run(self) -> None:  # type: ignore[override]
+    def run(self) -> None:
         """
         Raises:
             ServiceUnavailable: there is no such alias, or a store does not answer.

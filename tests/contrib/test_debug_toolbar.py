@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.test import AsyncClient, Client, override_settings
 
+import llmcache
 from llmcache import events, signals
+from llmcache.recorder import flush
+from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.contrib.views import question
 from tests.settings import INSTALLED_APPS, MIDDLEWARE
-
-pytest.importorskip("debug_toolbar")
 
 pytestmark = pytest.mark.django_db
 
@@ -162,8 +164,6 @@ def test_a_view_that_raises_leaves_nobody_listening(client: Client, upstream: Fa
 
 
 def test_calls_outside_of_requests_are_not_shown(client: Client, toolbar: list[Any]) -> None:
-    import llmcache
-
     client.get("/ask/why")
     llmcache.completion(**question("outside"))
     client.get("/ask/why")
@@ -185,8 +185,6 @@ def test_nothing_of_a_prompt_an_answer_or_an_error_is_recorded(
     client: Client, toolbar: list[Any], upstream: FakeUpstream
 ) -> None:
     cache = {"ttl": 0.001, "stale-if-error": 3600}
-    import llmcache
-
     llmcache.completion(**question("swordfish"), cache=cache)
     client.get("/ask/swordfish")
     client.get("/embed/swordfish-tunafish")
@@ -199,14 +197,14 @@ def test_nothing_of_a_prompt_an_answer_or_an_error_is_recorded(
 
 
 def test_the_reason_of_a_stale_answer_does_not_quote_the_error(
-    client: Client, toolbar: list[Any], upstream: FakeUpstream
+    client: Client, toolbar: list[Any]
 ) -> None:
     with override_settings(LLMCACHE_CONFIG={"DEFAULT_STALE_IF_ERROR": 3600}):
-        import llmcache
-
         llmcache.completion(**question("why"), cache={"ttl": 0.001})
-        threading.Event().wait(0.01)
-        upstream.fail = 503
+        time.sleep(0.01)
+        provider = upstreams["default"]
+        assert isinstance(provider, FakeUpstream)
+        provider.fail = 503
         client.get("/ask/why")
     (row,) = rows(toolbar[0])
     assert (row["outcome"], row["reason"]) == ("stale", "upstream failed")
@@ -225,10 +223,8 @@ def test_a_stream_read_after_the_view_is_not_shown(client: Client, toolbar: list
 
 
 def test_the_key_leads_to_the_entry_in_the_admin(admin_client: Client, toolbar: list[Any]) -> None:
-    import llmcache.recorder
-
     admin_client.get("/ask/why")
-    llmcache.recorder.flush()
+    flush()
     (row,) = rows(toolbar[0])
     found = admin_client.get(row["url"] + "&off=1", follow=True).content.decode()
     assert f'href="{row["url"]}"' in panel(toolbar[0]).content
