@@ -110,7 +110,6 @@ class Delivery:
                     parts += [part[middle:], part[:middle]]
                     continue
                 self.lost += len(part)
-                events.count("lost", len(part))
                 events.warn_once("record_error", "A record cannot be written: %r", error)
         return True
 

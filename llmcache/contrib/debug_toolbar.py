@@ -23,12 +23,16 @@ from llmcache.calls import Call
 from llmcache.outcome import FAILED, CacheInfo
 from llmcache.packages import require_package
 from llmcache.signals import call_failed, call_finished
+from llmcache.text import clean
 
 try:
     from debug_toolbar.panels import Panel
 except ImportError:
     require_package("The panel LLMCachePanel", "debug_toolbar", "debug-toolbar")
     raise
+
+LONGEST: Final = 200
+"""Characters of a text in a row."""
 
 _rows: Final[ContextVar[list[dict[str, Any]] | None]] = ContextVar(
     "llmcache.contrib.debug_toolbar", default=None
@@ -101,7 +105,7 @@ def _note_finished(*, call: Call, cache: CacheInfo, **kwargs: object) -> None:
         {
             "call_type": call.call_type,
             "streamed": call.stream,
-            "model": call.model,
+            "model": clean(call.model, LONGEST),
             "outcome": cache.outcome,
             "is_hit": cache.hit,
             "alias": cache.alias,
@@ -111,7 +115,7 @@ def _note_finished(*, call: Call, cache: CacheInfo, **kwargs: object) -> None:
             "saved_tokens": cache.saved_tokens,
             "saved_cost": cache.saved_cost if cache.saved_tokens else None,
             "key": cache.key or "",
-            "reason": _without_details(cache.reason),
+            "reason": clean(_without_details(cache.reason), LONGEST),
         }
     )
 
@@ -126,7 +130,7 @@ def _note_failed(*, call: Call, error: BaseException, **kwargs: Any) -> None:
         {
             "call_type": call.call_type,
             "streamed": call.stream,
-            "model": call.model,
+            "model": clean(call.model, LONGEST),
             "outcome": FAILED,
             "is_hit": False,
             "alias": kwargs.get("alias", ""),

@@ -245,6 +245,13 @@ def test_names_that_callers_give_are_escaped(client: Client, toolbar: list[Any])
     assert "&lt;script&gt;" in content and "<script>alert" not in content
 
 
+def test_a_name_that_has_no_encoding_does_not_break_the_page(
+    client: Client, toolbar: list[Any]
+) -> None:
+    assert client.get("/odd/why").status_code == 200
+    assert "\N{REPLACEMENT CHARACTER}" in panel(toolbar[0]).content
+
+
 def test_the_panel_of_an_earlier_request_can_be_shown_from_the_history(
     client: Client, toolbar: list[Any]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import pytest
 from django.db import connections
 from django.test import AsyncRequestFactory, Client, override_settings
 from django.urls import path
+from django.utils import timezone
 from health_check.views import HealthCheckView
 
 import llmcache
+from llmcache import stats
 from llmcache.breaker import Breaker
 from llmcache.caching import for_alias
 from llmcache.contrib.health_check import LLMCacheHealthCheck
@@ -199,13 +200,17 @@ def test_records_that_get_lost_are_a_failure_until_the_rest_is_written() -> None
         assert answer("/health/")[0] == 200
 
 
-def test_lost_records_are_counted(counted: Callable[[str], int]) -> None:
+def test_dropped_records_are_counted_for_good() -> None:
     with override_settings(LLMCACHE_CONFIG={"BUFFER_SIZE": 2}):
         for number in range(5):
             llmcache.completion(**question(f"text {number}"))
-        lost = recorder.dropped
+        assert recorder.dropped == recorder.dropped_ever == 6  # of calls and of entries
         recorder.flush()
-    assert lost > 0 and counted("lost") == lost and recorder.dropped == 0
+        assert (recorder.dropped, recorder.dropped_ever) == (0, 6)
+        for number in range(3):
+            llmcache.completion(**question(f"text {number}"))
+        assert (recorder.dropped, recorder.dropped_ever) == (1, 7)
+    assert recorder.flush() and stats.summary(stats.selected(timezone.now())).lost == 7
 
 
 @pytest.mark.django_db(transaction=True)

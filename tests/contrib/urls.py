@@ -15,6 +15,7 @@ urlpatterns = [
     path("fail/<str:text>", views.fail),
     path("read/<str:text>", views.read_stream),
     path("pass/<str:text>", views.pass_stream),
+    path("odd/<str:text>", views.odd),
     path("embed/<str:text>", views.embed),
     path("admin/", admin.site.urls),
     path("__debug__/", include("debug_toolbar.urls")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -76,6 +77,13 @@ def pass_stream(request: HttpRequest, text: str) -> StreamingHttpResponse:
         yield from llmcache.completion(**question(text), stream=True).raw_events()
 
     return StreamingHttpResponse(body(), content_type="text/plain")
+
+
+def odd(request: HttpRequest, text: str) -> HttpResponse:
+    """A model whose name cannot be encoded."""
+    with suppress(UpstreamError):
+        llmcache.completion(**question(text, "\ud800" + "x" * 1000))
+    return page("asked")
 
 
 def embed(request: HttpRequest, text: str) -> HttpResponse:
