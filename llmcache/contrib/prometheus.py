@@ -18,6 +18,7 @@ from llmcache import conf, events, store
 from llmcache.calls import Call
 from llmcache.outcome import FAILED, CacheInfo
 from llmcache.packages import require_package
+from llmcache.pricing import cost_of
 from llmcache.recorder import recorder
 from llmcache.signals import call_failed, call_finished
 from llmcache.text import clean
@@ -114,15 +115,15 @@ class _Calls:
         alias, model, outcome = cache.alias, self._label(call.model), cache.outcome
         self.calls.labels(alias, call.call_type, model, outcome, cache.layer).inc()
         self.seconds.labels(outcome).observe(cache.latency)
-        saved = cache.saved_tokens
-        if saved:
-            self.saved_tokens.labels(alias, model).inc(saved)
-        spent = cache.usage.total - saved
-        if spent > 0:
-            self.spent_tokens.labels(alias, model).inc(spent)
+        saved = cache.saved_usage
+        spent = cache.usage - saved
+        if saved.total > 0:
+            self.saved_tokens.labels(alias, model).inc(saved.total)
+        if spent.total > 0:
+            self.spent_tokens.labels(alias, model).inc(spent.total)
         if cache.lookup_cost:
             self.lookup_cost.labels(alias).inc(cache.lookup_cost)
-        paid, kept = cache.cost, cache.saved_cost
+        paid, kept = cost_of(call.model, spent), cost_of(call.model, saved)
         if paid is None or kept is None:
             self.unpriced.labels(alias, model).inc()
             return

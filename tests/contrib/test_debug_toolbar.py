@@ -37,7 +37,10 @@ def toolbar() -> Iterator[Any]:
         "MIDDLEWARE": ["debug_toolbar.middleware.DebugToolbarMiddleware", *MIDDLEWARE],
         "ROOT_URLCONF": "tests.contrib.urls",
         "DEBUG_TOOLBAR_PANELS": ["debug_toolbar.panels.history.HistoryPanel", PANEL],
-        "DEBUG_TOOLBAR_CONFIG": {"SHOW_TOOLBAR_CALLBACK": f"{__name__}.shows"},
+        "DEBUG_TOOLBAR_CONFIG": {
+            "SHOW_TOOLBAR_CALLBACK": f"{__name__}.shows",
+            "RENDER_PANELS": False,  # keep them for the history, and show them from there
+        },
     }
     with override_settings(**settings):
         from debug_toolbar.toolbar import DebugToolbar  # its models need the app
