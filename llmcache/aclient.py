@@ -104,7 +104,8 @@ async def _replay(plan: Plan, envelope: Envelope) -> AsyncGenerator[bytes, None]
 
 async def _failed(plan: Plan, error: Exception) -> None:
     recorder.failure(plan, error)
-    await events.afailed(plan.call, error, perf_counter() - plan.started)
+    alias = plan.store.alias if plan.store else ""
+    await events.afailed(plan.call, error, perf_counter() - plan.started, alias)
 
 
 # --- streams ---

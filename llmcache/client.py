@@ -97,7 +97,8 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
 
 def _failed(plan: Plan, error: Exception) -> None:
     recorder.failure(plan, error)
-    events.failed(plan.call, error, perf_counter() - plan.started)
+    alias = plan.store.alias if plan.store else ""
+    events.failed(plan.call, error, perf_counter() - plan.started, alias)
 
 
 # --- streams ---

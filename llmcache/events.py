@@ -157,11 +157,13 @@ async def afinished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -
             _callback_failed(callback)
 
 
-def failed(call: Call, error: BaseException, seconds: float) -> None:
+def failed(call: Call, error: BaseException, seconds: float, alias: str = "") -> None:
     """Tell signal receivers and sync callbacks that a call has failed."""
     _tell("failed", call, error, seconds)
     if signals.call_failed.receivers:
-        signals.call_failed.send_robust(sender=Call, call=call, error=error)
+        signals.call_failed.send_robust(
+            sender=Call, call=call, error=error, seconds=seconds, alias=alias
+        )
     for callback in callbacks:
         try:
             callback.log_failure_event(_kwargs(call, None), error, *_period(seconds))
@@ -169,11 +171,15 @@ def failed(call: Call, error: BaseException, seconds: float) -> None:
             _callback_failed(callback)
 
 
-async def afailed(call: Call, error: BaseException, seconds: float) -> None:
+async def afailed(
+    call: Call, error: BaseException, seconds: float, alias: str = ""
+) -> None:
     """As `failed`, for async calls."""
     _tell("failed", call, error, seconds)
     if signals.call_failed.receivers:
-        await signals.call_failed.asend_robust(sender=Call, call=call, error=error)
+        await signals.call_failed.asend_robust(
+            sender=Call, call=call, error=error, seconds=seconds, alias=alias
+        )
     for callback in callbacks:
         try:
             await callback.async_log_failure_event(_kwargs(call, None), error, *_period(seconds))
