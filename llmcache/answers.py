@@ -43,6 +43,8 @@ def prepare(
         parsed = policy.readable(call.kind, body)
         header["usage"] = usage_of(call.kind, parsed).as_dict()
         why_not = policy.refusal(call.kind, parsed)
+        if call.kind in OWN_KINDS and parsed.get("model"):
+            header["priced_as"] = str(parsed["model"])
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         header["usage"] = Usage().as_dict()
         why_not = f"the answer's format is not understood ({error!r})"

@@ -171,9 +171,7 @@ def failed(call: Call, error: BaseException, seconds: float, alias: str = "") ->
             _callback_failed(callback)
 
 
-async def afailed(
-    call: Call, error: BaseException, seconds: float, alias: str = ""
-) -> None:
+async def afailed(call: Call, error: BaseException, seconds: float, alias: str = "") -> None:
     """As `failed`, for async calls."""
     _tell("failed", call, error, seconds)
     if signals.call_failed.receivers:

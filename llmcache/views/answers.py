@@ -1,7 +1,7 @@
 """A view's answer as the bytes of an entry, and those as an answer again.
 
-An entry begins with a line of JSON, the head: `status`, `headers` and, where there is one, `usage`.
-Then follows the body as it is or, where the head says `stream`, a line of JSON for each chunk.
+An entry begins with a line of JSON, the head: `status`, `headers` and, where the answer tells them,
+`usage` and `model`. Then follows the body as it is or, where the head says `stream`, a line of JSON for each chunk.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ def head_of(response: HttpResponseBase, refused: str) -> bytes:
     if refused:
         head["refused"] = refused
     elif isinstance(response, HttpResponse):
-        usage = _usage(response)
-        if usage is not None:
-            head["usage"] = usage
+        head |= _told_of_tokens(response)
     return orjson.dumps(head)
 
 
-def _usage(response: HttpResponse) -> dict[str, Any] | None:
-    """The tokens that an answer in JSON reports, as the providers' answers do."""
+def _told_of_tokens(response: HttpResponse) -> dict[str, Any]:
+    """The `usage` and the `model` that an answer in JSON reports, as the providers' answers do."""
     if "json" not in response.get("Content-Type", "") or b'"usage"' not in response.content:
-        return None
+        return {}
     try:
         body = orjson.loads(response.content)
     except ValueError:
-        return None
-    usage = body.get("usage") if isinstance(body, dict) else None
-    return usage if isinstance(usage, dict) else None
+        return {}
+    if not isinstance(body, dict) or not isinstance(body.get("usage"), dict):
+        return {}
+    model = body.get("model")
+    return {"usage": body["usage"], **({"model": model} if isinstance(model, str) else {})}
 
 
 def refusal(

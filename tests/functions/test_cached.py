@@ -17,7 +17,7 @@ from django.test import override_settings
 from pydantic import BaseModel
 
 import llmcache
-from llmcache import cached
+from llmcache import cached, events
 from llmcache.exceptions import InvalidRequest
 from llmcache.models import Call, Entry
 from llmcache.recorder import recorder
@@ -212,6 +212,7 @@ def test_a_row_of_the_database_is_known_by_its_key(kind: Kind) -> None:
 def test_what_cannot_be_part_of_a_key_is_not_cached_and_says_so(
     kind: Kind, caplog: pytest.LogCaptureFixture
 ) -> None:
+    events._said.clear()  # each warning is given once
     counted = Counted()
     function = kind.make(counted.body)
     kind.call(function, object())
