@@ -71,12 +71,14 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
     except Unshared as own:
         if own.error is None:
             raise
-        await _failed(plan, own.error)
-        raise own.error from None
+        failure = own.error
     except Exception as error:
         await _failed(plan, error)
         raise
-    return await _answer(plan, *found)
+    else:
+        return await _answer(plan, *found)
+    await _failed(plan, failure)
+    raise failure  # out here it keeps the cause and the context that it had
 
 
 async def _answer(
