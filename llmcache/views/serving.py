@@ -165,7 +165,8 @@ class Visit:
         if isinstance(response, FileResponse):
             plan.reason = "not stored: a file"
             return False
-        reason = answers.refusal(response, self.scope, self.options.vary_on)
+        refusal = answers.refusal(response, self.scope, self.options.vary_on)
+        reason = refusal or self.asked.private
         if reason:
             self.asked.tell(reason)
             plan.reason = f"not stored: {reason}"

@@ -37,6 +37,7 @@ class ViewCall(OwnCode):
         response: what the view has answered this request, if it was asked.
         error: how it failed, if it did.
         chunk: what its stream has given last.
+        private: why its stream is private, as far as the view has shown before the stream began.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ViewCall(OwnCode):
         self.scope, self.vary_on = scope, vary_on
         self.response: Any = None
         self.chunk = b""
+        self.private = ""
         self.error: Exception | None = None
         self._place = _place()
         self._language = translation.get_language()
@@ -118,7 +120,8 @@ class ViewCall(OwnCode):
             raise Unshared  # whatever it is, the framework says what is wrong with it
         if response.status_code >= 500 and self.plan and self.plan.fallback:
             raise ViewFailed("the view failed", status=response.status_code)
-        if response.streaming or isinstance(response, FileResponse):
+        if response.streaming:
+            self.private = watch.found()
             raise Unshared
         reason = answers.refusal(response, self.scope, self.vary_on) or watch.found()
         if reason:
