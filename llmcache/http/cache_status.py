@@ -39,7 +39,7 @@ def headers_for(info: CacheInfo, *, expose: bool = True) -> dict[str, str]:
         headers["Age"] = str(int(info.age))
         headers["X-LLMCache-Layer"] = _printable(info.layer)
     if info.key:
-        headers["X-LLMCache-Key"] = info.key
+        headers["X-LLMCache-Key"] = _printable(info.key)
     if info.similarity is not None and info.match is not None:
         headers["X-LLMCache-Similarity"] = f"{info.similarity:.4f}"
     if info.items is not None:
@@ -57,7 +57,7 @@ def not_cached(digest: str | None) -> dict[str, str]:
         "Cache-Status": f'{CACHE}; fwd=miss; detail="only-if-cached"',
         "X-LLMCache-Outcome": "miss",
     }
-    return headers | ({"X-LLMCache-Key": digest} if digest else {})
+    return headers | ({"X-LLMCache-Key": _printable(digest)} if digest else {})
 
 
 def _status(info: CacheInfo, *, expose: bool = True) -> str:
@@ -81,7 +81,7 @@ def _status(info: CacheInfo, *, expose: bool = True) -> str:
     if not expose:
         return "; ".join(said)
     if info.key:
-        said.append(f'key="{info.key}"')
+        said.append(f"key={_quoted(info.key)}")
     if info.outcome == ERROR:
         said.append('detail="the store failed"')
     elif info.reason and info.outcome != BYPASS:
