@@ -90,6 +90,8 @@ _HOMES = {
     "UpstreamError": "exceptions",
     "aevict": "maintenance",
     "areject": "rejecting",
+    "cached": "decorators",
+    "cached_completion": "decorators",
     "evict": "maintenance",
     "reject": "rejecting",
 }

@@ -78,6 +78,8 @@ class Call:
     @property
     def wants_usage_chunk(self) -> bool:
         """Whether the caller asked for a last chunk with the stream's usage."""
+        if self.kind in OWN_KINDS:  # whatever their events hold, it is no such chunk
+            return True
         options = self.unkeyed.get("stream_options")
         return bool(isinstance(options, Mapping) and options.get("include_usage"))
 
@@ -133,8 +135,8 @@ def build(
     for name in _FLOATS:
         if type(params.get(name)) is int:
             params[name] = float(params[name])
-    required = _REQUIRED[kind]
-    if required not in params:
+    required = _REQUIRED.get(kind)
+    if required is not None and required not in params:
         raise InvalidRequest(f"{call.call_type}() needs the argument {required!r}.")
     if call.stream and kind in ("embedding", "transcription"):
         raise InvalidRequest(f"{call.call_type}() cannot stream; leave out stream=True.")

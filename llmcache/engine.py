@@ -172,7 +172,7 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
         model=route.model,
         provider=route.upstream.identity(base_url) if base_url else route.identity,
         namespace=controls.namespace or store.namespace,
-        scope=controls.scope or scope(),
+        scope=controls.scope or configured_scope(),
         version=store.version,
     )
     make_key = store.custom.get("get_cache_key")
@@ -183,14 +183,14 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
     return result
 
 
-def scope() -> str | None:
-    """What the settings' SCOPE says of whose answers these are.
+def configured_scope() -> str | None:
+    """What the configuration's SCOPE says of the call at hand.
 
     Raises:
-        ImproperlyConfigured: it returned something else than a text or None.
+        ImproperlyConfigured: it is neither a string nor None.
     """
-    given = conf.config().scope
-    if given is None:
+    scope = conf.config().scope
+    if scope is None:
         return None
     function = import_string(given) if isinstance(given, str) else given
     value = function()

@@ -23,6 +23,7 @@ PROMPTS: Final = frozenset(
         "body",
         "input",
         "instructions",
+        "key",
         "messages",
         "prediction",
         "prompt",
@@ -157,7 +158,7 @@ def _preview(material: Mapping[str, Any]) -> str:
         value = params.get(name)
         if value:
             return _text(value)
-    for name in ("body", "arguments", "query"):
+    for name in ("key", "body", "arguments", "query"):
         value = params.get(name)
         if value:
             inner = _preview({"params": value}) if isinstance(value, dict) else _text(value)

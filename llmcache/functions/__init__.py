@@ -1,3 +1,1 @@
-"""What a function returned, kept and given again: the rooms behind `@cached`."""
-
-from llmcache.functions.decorator import cached as cached
+"""Functions whose results are cached: what keys them, and which results survive a store."""

@@ -1,88 +1,106 @@
-"""The function itself, as the engine asks it."""
+"""A function in a provider's place: asked for an answer, it is called."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Final
-
-import orjson
+from typing import Any
 
 from llmcache import events
-from llmcache.conf import ProviderSettings
-from llmcache.functions.values import Codec, NotKept
-from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
-
-_SETTINGS: Final = ProviderSettings(name="function")
-_KEPT: Final = b"{}\n"
-UNSET: Final = object()
+from llmcache.exceptions import UpstreamError
+from llmcache.functions.values import Forms, Unstorable, head_of_generator, refused
+from llmcache.own_code import OwnCode
+from llmcache.singleflight import Unshared
+from llmcache.upstreams.base import UpstreamRequest
 
 
-class FunctionUpstream(BaseUpstream):
-    """Calls a function once, with arguments that are bound already.
+class FunctionCall(OwnCode):
+    """One call of one function.
 
     Attributes:
-        value: what it has returned, or yielded last; UNSET as long as it was not called.
-        unkept: called when a yielded value cannot be kept, so that nothing of the call is.
+        value: what the function has returned or, of a generator, yielded last.
     """
 
-    kinds = frozenset({"function"})
-
     def __init__(
-        self, name: str, run: Callable[[], Any], codec: Codec, *, store_none: bool
+        self,
+        function: Callable[..., Any],
+        name: str,
+        forms: Forms,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
-        super().__init__(_SETTINGS)
-        self._function = name
-        self._run = run
-        self._codec = codec
-        self._store_none = store_none
-        self.value: Any = UNSET
-        self.unkept: Callable[[], None] = lambda: None
+        super().__init__()
+        self.function, self.function_name, self.forms = function, name, forms
+        self.args, self.kwargs = args, kwargs
+        self.value: Any = None
 
-    def identity(self, base_url: str | None = None) -> str:
-        return "function"
+    def start(self) -> Any:
+        """The function's result, or whatever it gives in place of one."""
+        return self.function(*self.args, **self.kwargs)
 
     def call(self, request: UpstreamRequest) -> bytes:
-        return self._kept(self._run())
+        with self.running():
+            try:
+                value = self.start()
+            except UpstreamError:
+                raise  # an old answer may serve; who asks the same gets the same error
+            except Exception as error:
+                raise Unshared(error) from None
+            self.value = value
+            return self._payload(value)
 
     async def acall(self, request: UpstreamRequest) -> bytes:
-        return self._kept(await self._run())
+        with self.running():
+            try:
+                value = await self.start()
+            except UpstreamError:
+                raise
+            except Exception as error:
+                raise Unshared(error) from None
+            self.value = value
+            return self._payload(value)
 
     def stream(self, request: UpstreamRequest) -> Iterator[bytes]:
-        yield b"{}"
-        values = self._run()
+        yield head_of_generator()
+        generator = self.start()
         try:
-            for value in values:
-                yield self._line(value)
+            while True:
+                try:
+                    self.value = next(generator)
+                except StopIteration as end:
+                    if end.value is not None:
+                        self._tell("it returns a value besides those that it yields: yield it")
+                    return
+                yield self._line(self.value)
         finally:
-            values.close()
+            generator.close()
 
     async def astream(self, request: UpstreamRequest) -> AsyncIterator[bytes]:
-        yield b"{}"
-        values = self._run()
+        yield head_of_generator()
+        generator = self.start()
         try:
-            async for value in values:
+            async for value in generator:
+                self.value = value
                 yield self._line(value)
         finally:
-            await values.aclose()
+            await generator.aclose()
 
-    def _kept(self, value: Any) -> bytes:
-        self.value = value
-        if value is None and not self._store_none:
-            return orjson.dumps({"refused": "the function returned None"}) + b"\n"
+    def _payload(self, value: Any) -> bytes:
         try:
-            return _KEPT + self._codec.write(value)
-        except NotKept as error:
-            self._warn(error)
-            return orjson.dumps({"refused": "the value cannot be kept"}) + b"\n"
+            return self.forms.payload(value)
+        except Unstorable as reason:
+            self._tell(str(reason))
+            return refused(str(reason))
 
     def _line(self, value: Any) -> bytes:
-        self.value = value
         try:
-            return self._codec.write(value)
-        except NotKept as error:
-            self._warn(error)
-            self.unkept()
-            return b"null"
+            return self.forms.line(value)
+        except Unstorable as reason:
+            self._tell(str(reason))
+            return b""
 
-    def _warn(self, error: NotKept) -> None:
-        events.warn_once("not_kept", "What %s gives is not stored: %s", self._function, error)
+    def _tell(self, reason: str) -> None:
+        events.warn_once(
+            "function_refused", "%s: a result is not stored: %s.", self.function_name, reason
+        )
+        if self.plan is not None and self.plan.call.stream:
+            self.refuse(reason)

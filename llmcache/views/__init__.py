@@ -1,1 +1,1 @@
-"""What a view answered, kept and given again: the rooms behind `@cached_completion`."""
+"""Views whose answers are cached: what keys them, whose they are, and what may be stored."""

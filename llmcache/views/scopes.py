@@ -1,74 +1,144 @@
-"""Whose answer it is: the scope of a request."""
+"""Whose a view's answer is: the user's, the visitor's session's, everybody's, or as a function
+says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
+from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 from llmcache import conf
+from llmcache.exceptions import InvalidRequest
 
-Rule = str | Callable[[HttpRequest], str | None] | None
+Rule = str | Callable[[Any], Any] | None
+"""What a decorator's `scope` or REQUEST_SCOPE can be."""
+
+UNSET: Final[Any] = object()
+"""The decorator was told nothing: REQUEST_SCOPE holds."""
+CREDENTIALS: Final = ("Authorization", "X-Api-Key")
+"""Headers by which clients without a session say who they are."""
+_SALT: Final = "llmcache.views"
 
 
-def rule_in_force(given: Any, unset: object) -> Rule:
-    """The decorator's own rule or, where it has none, that of the settings."""
-    rule: Rule = conf.config().request_scope if given is unset else given
-    if isinstance(rule, str) and rule not in ("user", "session"):
-        return import_string(rule)  # type: ignore[no-any-return]
-    return rule
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose the answer to one request is.
 
-
-def of(request: HttpRequest, rule: Rule) -> str | None:
-    """The scope of a request; None where its answer may serve everybody.
-
-    Raises:
-        ImproperlyConfigured: the site's own function returned something else.
+    Attributes:
+        value: part of the key; None where nobody is named.
+        shared: whether the site has said that all visitors share the answers.
+        vary: the headers that were looked at.
+        private: whether caches on the way to the visitor must not share the answer either.
     """
-    if rule is None:
-        return None
-    if callable(rule):
-        return _checked(rule(request))
-    user = getattr(request, "user", None) if rule == "user" else None
-    if user is not None and user.is_authenticated:
-        return f"user:{user.pk}"
-    return _visitor(request)
+
+    value: str | None
+    shared: bool
+    vary: tuple[str, ...]
+    private: bool
 
 
-async def aof(request: HttpRequest, rule: Rule) -> str | None:
-    """As `of`, without a query on the event loop."""
-    if rule == "user":
-        find = getattr(request, "auser", None)
-        user = await find() if find is not None else getattr(request, "user", None)
-        if user is not None and user.is_authenticated:
-            return f"user:{user.pk}"
-        return _visitor(request)
-    return of(request, rule)
+_SHARED: Final = Scope(None, True, (), False)
 
 
-def _visitor(request: HttpRequest) -> str | None:
-    """Who asks without having logged in: by the session that the request names, or by the
-    credentials that it brings. A hash, as either would let its reader in."""
-    session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    if session:
-        return f"session:{_hash(session)}"
-    credentials = request.headers.get("Authorization")
-    return f"authorization:{_hash(credentials)}" if credentials else None
-
-
-def _hash(secret: str) -> str:
-    return salted_hmac("llmcache.views.scope", secret).hexdigest()[:32]
-
-
-def _checked(scope: object) -> str | None:
-    if scope is None or (isinstance(scope, str) and scope):
-        return scope
-    raise ImproperlyConfigured(
-        f"The scope of a request must be a text that is not empty, or None for answers that all "
-        f"share, not {scope!r}."
+def check(rule: object) -> None:
+    """Raise InvalidRequest, unless this can be a view's `scope`."""
+    if rule is UNSET or rule is None or rule in ("user", "session") or callable(rule):
+        return
+    if isinstance(rule, str) and "." in rule:
+        return
+    raise InvalidRequest(
+        'scope must be "user", "session", None (all visitors share the answers), a function of '
+        f"the request that returns a string or None, or its dotted path, not {rule!r}."
     )
+
+
+def of(rule: Rule, request: HttpRequest) -> Scope:
+    """Whose the answer is. Errors of the site's own function are raised as they are."""
+    rule = conf.config().request_scope if rule is UNSET else rule
+    if rule is None:
+        return _SHARED
+    if rule == "session":
+        return _by_cookie(_session(request))
+    if rule == "user":
+        return _by_user(_user_id(request), request)
+    function = import_string(rule) if isinstance(rule, str) else rule
+    if iscoroutinefunction(function):
+        return _by_function(function, async_to_sync(function)(request))
+    return _by_function(function, function(request))
+
+
+async def aof(rule: Rule, request: HttpRequest) -> Scope:
+    """As `of`. A plain function of the site's runs in the thread for sync code."""
+    rule = conf.config().request_scope if rule is UNSET else rule
+    if rule is None or rule == "session":
+        return of(rule, request)
+    if rule == "user":
+        return _by_user(await _auser_id(request), request)
+    function = import_string(rule) if isinstance(rule, str) else rule
+    if iscoroutinefunction(function):
+        return _by_function(function, await function(request))
+    return _by_function(function, await sync_to_async(function)(request))
+
+
+def _by_function(function: Callable[..., Any], value: object) -> Scope:
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(
+            f"The scope function {getattr(function, '__qualname__', function)!r} must return a "
+            f"string or None, not {value!r}."
+        )
+    # What it looked at is its own affair: no cache on the way may take two visitors for one.
+    return Scope(value or None, False, ("Cookie", *CREDENTIALS), True)
+
+
+def _by_cookie(session: str | None) -> Scope:
+    return Scope(session, False, ("Cookie",), session is not None)
+
+
+def _by_user(user: str | None, request: HttpRequest) -> Scope:
+    """The user or else the session, and the credentials in the request's headers beside them: who
+    sends another's token gets another's answer."""
+    who = [user or _session(request)]
+    who += [
+        f"{name.lower()}:{_hashed(request.headers[name])}"
+        for name in CREDENTIALS
+        if name in request.headers
+    ]
+    value = " ".join(part for part in who if part) or None
+    return Scope(value, False, ("Cookie", *CREDENTIALS), value is not None)
+
+
+def _session(request: HttpRequest) -> str | None:
+    cookie = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    return f"session:{_hashed(cookie)}" if cookie else None
+
+
+def _hashed(secret: str) -> str:
+    return hashed(secret)[:32]
+
+
+def hashed(secret: str) -> str:
+    """A keyed hash of something that must not be seen in a key's material."""
+    return salted_hmac(_SALT, secret, algorithm="sha256").hexdigest()
+
+
+def _user_id(request: HttpRequest) -> str | None:
+    user = getattr(request, "user", None)
+    return f"user:{user.pk}" if user is not None and user.is_authenticated else None
+
+
+async def _auser_id(request: HttpRequest) -> str | None:
+    user = getattr(request, "user", None)
+    if isinstance(user, SimpleLazyObject):
+        # Not asked for yet. What somebody has put there instead (an impersonated user, say) counts.
+        if hasattr(request, "auser"):
+            user = await request.auser()
+        else:
+            return await sync_to_async(_user_id)(request)
+    return f"user:{user.pk}" if user is not None and user.is_authenticated else None
