@@ -90,8 +90,6 @@ _HOMES = {
     "UpstreamError": "exceptions",
     "aevict": "maintenance",
     "areject": "rejecting",
-    "cached": "decorators",
-    "cached_completion": "decorators",
     "evict": "maintenance",
     "reject": "rejecting",
 }

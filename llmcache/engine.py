@@ -192,7 +192,7 @@ def configured_scope() -> str | None:
     scope = conf.config().scope
     if scope is None:
         return None
-    function = import_string(given) if isinstance(given, str) else given
+    function = import_string(scope) if isinstance(scope, str) else scope
     value = function()
     if value is not None and not isinstance(value, str):
         raise ImproperlyConfigured(

@@ -56,6 +56,9 @@ def _body(request: HttpRequest) -> dict[str, Any]:
     """The body as people can read it, beside the form that it had; {} where there is none."""
     kind = request.content_type or ""
     if request.method == "POST" and kind == _FILES:
+        most: Any = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if most is None or int(request.META.get("CONTENT_LENGTH") or 0) <= most:
+            _ = request.body  # read first, so that the view may still read it after the fields
         files = {
             name: [[file.name, file.content_type, file_digest(file)] for file in each]
             for name, each in request.FILES.lists()

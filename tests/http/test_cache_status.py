@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from time import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +11,12 @@ from django.http import HttpResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcache.http import cache_status
 from llmcache.http.cache_status import headers_for, not_cached
 from llmcache.outcome import BYPASS, COALESCED, ERROR, HIT, MISS, OUTCOMES, STALE, CacheInfo
 
 DIGEST = "ab" * 32
+NOW = 1_700_000_000.0
 # RFC 8941 section 3.1.2: an item's parameters, of tokens, integers and strings.
 _STRING = r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'
 ITEM = re.compile(rf"llmcache(?:; [a-z][a-z0-9_-]*(?:=(?:[a-z-]+|-?\d{{1,15}}|{_STRING}))?)*")
@@ -29,7 +30,7 @@ def info(outcome: str, **more: Any) -> CacheInfo:
 
 
 def entry(seconds: float) -> Any:
-    return SimpleNamespace(expires=time() + seconds + 0.5, header={})
+    return SimpleNamespace(expires=NOW + seconds + 0.5, header={})
 
 
 KEY = f'key="{DIGEST}"'
@@ -56,7 +57,10 @@ KEY = f'key="{DIGEST}"'
         (CacheInfo(BYPASS, reason="the cache is off"), "llmcache; fwd=bypass"),
     ],
 )
-def test_cache_status_says_what_rfc_9211_has_words_for(given: CacheInfo, status: str) -> None:
+def test_cache_status_says_what_rfc_9211_has_words_for(
+    given: CacheInfo, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_status, "time", lambda: NOW)
     said = headers_for(given)
     assert said["Cache-Status"] == status
     assert said["X-LLMCache-Outcome"] == given.outcome
