@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.urls import reverse
 from django.utils.safestring import mark_safe
 from hypothesis import given
 from hypothesis import strategies as st
@@ -678,6 +679,19 @@ def test_the_ledger_counts_the_tokens_and_the_money_that_a_result_tells_of(setti
     assert (entry.input_tokens, entry.output_tokens, entry.cost) == (3, 4, 11)
     assert "words" in entry.preview and '"words"' not in entry.material
     assert Call.objects.get(outcome="hit").saved_cost == 11
+
+
+@pytest.mark.django_db
+def test_the_admin_cannot_ask_a_function_again_and_says_so(
+    settings: Any, admin_client: Any
+) -> None:
+    settings.LLMCACHE_CONFIG = {"STORE_PROMPTS": "full"}
+    cached(lambda question: 1)("words")
+    flush()
+    page = reverse("admin:llmcache_entry_change", args=[Entry.objects.get().pk])
+    assert "words" in admin_client.get(page).content.decode()
+    again = reverse("admin:llmcache_entry_again", args=[Entry.objects.get().pk])
+    assert "function of this site" in admin_client.post(again, follow=True).content.decode()
 
 
 @pytest.mark.parametrize(
