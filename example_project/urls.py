@@ -10,5 +10,8 @@ urlpatterns = [
     path("ask/async/", views.ask_async, name="ask-async"),
     path("ask/streaming/", views.ask_streaming, name="ask-streaming"),
     path("doors/view/", include("example_project.doors.views")),
+    path("doors/sdk/", include("example_project.doors.sdk")),
+    path("doors/endpoint/", include("example_project.doors.endpoint")),
+    path("llm/", include("llmcache.urls")),
     path("admin/", admin.site.urls),
 ]

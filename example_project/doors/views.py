@@ -22,7 +22,7 @@ from llmcache.streaming import AsyncStream
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     """The page. Without its script, its forms lead to the views themselves."""
-    context = {"model": settings.CHAT_MODEL, "longest": LONGEST_QUESTION}
+    context = {"model": settings.CHAT_MODEL, "longest": LONGEST_QUESTION, "page_title": "Views"}
     return render(request, "doors/view.html", context)
 
 

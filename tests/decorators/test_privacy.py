@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -88,8 +89,6 @@ def test_a_private_answer_is_not_stored(
     for _ in range(2):
         said = site_door.ask(site_door_name, site_door.client())
     assert outcome(said) == "miss" and counted.calls == 2
-    import re
-
     assert re.search(words, said["Cache-Status"])
 
 

@@ -308,6 +308,13 @@ def test_files_are_keyed_by_their_content_and_the_view_still_reads_them(site_doo
     assert counted.calls == 2
 
 
+def test_the_view_still_reads_the_body_of_a_form_with_files(site_door: Door) -> None:
+    counted = Counted(lambda request: HttpResponse(request.body[-20:]))
+    site_door.serve(answer=decorated(site_door, counted))
+    said = site_door.ask("answer", method="post", data={"file": SimpleUploadedFile("n", b"x")})
+    assert said.content.strip().endswith(b"--")
+
+
 def test_the_view_still_reads_a_json_body(site_door: Door) -> None:
     site_door.serve(answer=decorated(site_door, Counted(lambda r: HttpResponse(r.read() or b"-"))))
     said = site_door.ask("answer", method="post", data="[1]", content_type=JSON)
