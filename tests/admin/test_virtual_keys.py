@@ -6,12 +6,16 @@ import re
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.test import Client
+from playwright.async_api import Browser, expect
 
 from llmcache.models import VirtualKey
 from llmcache.virtual_keys import hashed
 from tests.admin.conftest import Person, address
+from tests.admin.test_in_the_browser import LOOKS, visiting
 
 FORM: dict[str, Any] = {
     "name": "Shop",
@@ -103,3 +107,34 @@ def test_who_may_only_look_changes_nothing(person: Person, admin_client: Client)
     digest = key.digest
     key.refresh_from_db()
     assert key.digest == digest
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("look", LOOKS)
+async def test_the_pages_fit_and_break_no_rule_of_the_policy(
+    look: str, site: None, live_server: Any, browser: Browser
+) -> None:
+    def fill() -> int:
+        User.objects.create_superuser("admin", password="secret")
+        keys = [
+            VirtualKey(name=name, shown=f"llmc-{name}", digest=name, scope=scope, budget=budget)
+            for name, scope, budget in (("shop", "tenant-1", 25.0), ("notebooks", "", None))
+        ]
+        VirtualKey.objects.bulk_create(keys)
+        return VirtualKey.objects.get(name="shop").pk
+
+    pk = await sync_to_async(fill)()
+    visit = await visiting(browser, live_server.url, look)
+    for name, arguments in (
+        ("virtualkey_changelist", ()),
+        ("virtualkey_change", (pk,)),
+        ("virtualkey_add", ()),
+    ):
+        await visit.open(name, *arguments)
+        await visit.picture(name)
+    await visit.page.get_by_label("Name:").fill("reports")
+    await visit.page.get_by_role("button", name="Save", exact=True).click()
+    await expect(visit.page.get_by_label("Token")).to_have_value(re.compile("^llmc-"))
+    await visit.fits()
+    await visit.picture("token")
+    await visit.page.context.close()
