@@ -57,8 +57,8 @@ class Observer(Protocol):
     def finished(self, call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
         """A call has an answer, which `response` gives; for a stream, when it has been read."""
 
-    def failed(self, call: Call, error: BaseException, seconds: float) -> None:
-        """A call has failed, so many seconds after it began."""
+    def failed(self, call: Call, error: BaseException, seconds: float, alias: str) -> None:
+        """A call has failed, so many seconds after it began; alias is of the store, or ""."""
 
 
 observers: list[Observer] = []
@@ -159,7 +159,7 @@ async def afinished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -
 
 def failed(call: Call, error: BaseException, seconds: float, alias: str = "") -> None:
     """Tell signal receivers and sync callbacks that a call has failed."""
-    _tell("failed", call, error, seconds)
+    _tell("failed", call, error, seconds, alias)
     if signals.call_failed.receivers:
         signals.call_failed.send_robust(
             sender=Call, call=call, error=error, seconds=seconds, alias=alias
@@ -173,7 +173,7 @@ def failed(call: Call, error: BaseException, seconds: float, alias: str = "") ->
 
 async def afailed(call: Call, error: BaseException, seconds: float, alias: str = "") -> None:
     """As `failed`, for async calls."""
-    _tell("failed", call, error, seconds)
+    _tell("failed", call, error, seconds, alias)
     if signals.call_failed.receivers:
         await signals.call_failed.asend_robust(
             sender=Call, call=call, error=error, seconds=seconds, alias=alias

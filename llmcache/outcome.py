@@ -118,16 +118,16 @@ class CacheInfo:
     @property
     def saved_cost(self) -> float | None:
         """Money that this caller did not pay, in the price table's currency; None if unpriced."""
-        return cost_of(self._priced_as, self.saved_usage)
+        return cost_of(self.priced_as, self.saved_usage)
 
     @property
     def cost(self) -> float | None:
         """Money that this caller paid for this answer; None if the model has no price."""
         paid = self.usage - self.saved_usage
-        return cost_of(self._priced_as, paid)
+        return cost_of(self.priced_as, paid)
 
     @property
-    def _priced_as(self) -> str:
+    def priced_as(self) -> str:
         """The model whose price counts: of a view or a function, the one that its answer names."""
         return str(self._noted().get("priced_as") or self.model)
 

@@ -138,7 +138,7 @@ class _Observer:
         if cache.saved_cost:
             self._saved_cost.add(cache.saved_cost, measured)
 
-    def failed(self, call: Call, error: BaseException, seconds: float) -> None:
+    def failed(self, call: Call, error: BaseException, seconds: float, alias: str) -> None:
         """See `events.Observer`."""
         end = time_ns()
         common = _common(call)

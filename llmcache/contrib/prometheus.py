@@ -4,15 +4,15 @@
 
     prometheus.register()  # in an AppConfig's ready()
 
-Counters and the histogram are fed by the signals of calls, and work in prometheus_client's mode for
+Counters and the histogram are fed by the calls themselves, and work in prometheus_client's mode for
 several processes. The state of this process is read when it is asked for.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from llmcache import conf, events, store
 from llmcache.calls import Call
@@ -20,7 +20,6 @@ from llmcache.outcome import FAILED, CacheInfo
 from llmcache.packages import require_package
 from llmcache.pricing import cost_of
 from llmcache.recorder import recorder
-from llmcache.signals import call_failed, call_finished
 from llmcache.text import clean
 
 try:
@@ -58,8 +57,7 @@ def register(registry: CollectorRegistry | None = None, *, models: int = 100) ->
         if registry not in _registered:
             calls, state = _Calls(registry, models), _State()
             registry.register(state)
-            call_finished.connect(calls.finished)
-            call_failed.connect(calls.failed)
+            events.observers.append(calls)
             _registered[registry] = calls, state
 
 
@@ -69,8 +67,7 @@ def unregister(registry: CollectorRegistry | None = None) -> None:
     with _lock:
         if registry in _registered:
             calls, state = _registered.pop(registry)
-            call_finished.disconnect(calls.finished)
-            call_failed.disconnect(calls.failed)
+            events.observers.remove(calls)
             registry.unregister(state)
             for metric in calls.metrics:
                 registry.unregister(metric)
@@ -110,8 +107,8 @@ class _Calls:
             *(self.spent_cost, self.saved_cost, self.lookup_cost, self.unpriced),
         )
 
-    def finished(self, *, call: Call, cache: CacheInfo, **kwargs: object) -> None:
-        """Receives `call_finished`."""
+    def finished(self, call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
+        """See `events.Observer`."""
         alias, model, outcome = cache.alias, self._label(call.model), cache.outcome
         self.calls.labels(alias, call.call_type, model, outcome, cache.layer).inc()
         self.seconds.labels(outcome).observe(cache.latency)
@@ -123,7 +120,8 @@ class _Calls:
             self.spent_tokens.labels(alias, model).inc(spent.total)
         if cache.lookup_cost:
             self.lookup_cost.labels(alias).inc(cache.lookup_cost)
-        paid, kept = cost_of(call.model, spent), cost_of(call.model, saved)
+        priced = cache.priced_as
+        paid, kept = cost_of(priced, spent), cost_of(priced, saved)
         if paid is None or kept is None:
             self.unpriced.labels(alias, model).inc()
             return
@@ -132,8 +130,8 @@ class _Calls:
         if kept > 0:
             self.saved_cost.labels(alias, model).inc(kept)
 
-    def failed(self, *, call: Call, seconds: float, alias: str, **kwargs: object) -> None:
-        """Receives `call_failed`."""
+    def failed(self, call: Call, error: BaseException, seconds: float, alias: str) -> None:
+        """See `events.Observer`."""
         model = self._label(call.model)
         self.calls.labels(alias, call.call_type, model, FAILED, "").inc()
         self.seconds.labels(FAILED).observe(seconds)
