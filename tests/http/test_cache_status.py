@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from time import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +11,12 @@ from django.http import HttpResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcache.http import cache_status
 from llmcache.http.cache_status import headers_for, not_cached
 from llmcache.outcome import BYPASS, COALESCED, ERROR, HIT, MISS, OUTCOMES, STALE, CacheInfo
 
 DIGEST = "ab" * 32
+NOW = 1_700_000_000.0
 # RFC 8941 section 3.1.2: an item's parameters, of tokens, integers and strings.
 _STRING = r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'
 ITEM = re.compile(rf"llmcache(?:; [a-z][a-z0-9_-]*(?:=(?:[a-z-]+|-?\d{{1,15}}|{_STRING}))?)*")
@@ -29,7 +30,7 @@ def info(outcome: str, **more: Any) -> CacheInfo:
 
 
 def entry(seconds: float) -> Any:
-    return SimpleNamespace(expires=time() + seconds + 0.5, header={})
+    return SimpleNamespace(expires=NOW + seconds, header={})
 
 
 KEY = f'key="{DIGEST}"'
@@ -38,9 +39,9 @@ KEY = f'key="{DIGEST}"'
 @pytest.mark.parametrize(
     ("given", "status"),
     [
-        (info(HIT, source=entry(376)), f"llmcache; hit; ttl=376; {KEY}"),
+        (info(HIT, source=entry(377)), f"llmcache; hit; ttl=376; {KEY}"),
         (info(HIT, source=entry(float("inf"))), f"llmcache; hit; {KEY}"),
-        (info(STALE, source=entry(-412)), f"llmcache; hit; ttl=-412; {KEY}"),
+        (info(STALE, source=entry(-411)), f"llmcache; hit; ttl=-412; {KEY}"),
         (info(MISS), f"llmcache; fwd=miss; {KEY}"),
         (info(MISS, stored=True), f"llmcache; fwd=miss; stored; {KEY}"),
         (
@@ -56,7 +57,10 @@ KEY = f'key="{DIGEST}"'
         (CacheInfo(BYPASS, reason="the cache is off"), "llmcache; fwd=bypass"),
     ],
 )
-def test_cache_status_says_what_rfc_9211_has_words_for(given: CacheInfo, status: str) -> None:
+def test_cache_status_says_what_rfc_9211_has_words_for(
+    given: CacheInfo, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_status, "time", lambda: NOW + 0.5)
     said = headers_for(given)
     assert said["Cache-Status"] == status
     assert said["X-LLMCache-Outcome"] == given.outcome
@@ -85,7 +89,8 @@ def test_only_answers_from_the_cache_have_an_age_in_whole_seconds(
     assert headers_for(info(outcome, age=59.9)).get("Age") == ("59" if has_age else None)
 
 
-def test_what_is_not_exposed_is_age_and_status_alone() -> None:
+def test_what_is_not_exposed_is_age_and_status_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_status, "time", lambda: NOW)
     given = info(HIT, age=3.0, reason="a reason", source=entry(9))
     assert headers_for(given, expose=False) == {
         "Age": "3",
