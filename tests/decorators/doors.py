@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -98,6 +99,13 @@ class Door:
             return await asyncio.gather(*(AsyncClient().get(f"/{name}/") for _ in range(number)))
 
         return self._runner.run(ask())
+
+    def sleep(self, seconds: float) -> None:
+        """Let what goes on in the background go on."""
+        if self.is_async:
+            self._runner.run(asyncio.sleep(seconds))
+        else:
+            time.sleep(seconds)
 
     def run(self, awaitable: Any) -> Any:
         return self._runner.run(awaitable)

@@ -289,3 +289,37 @@ def test_user_in_view_is_a_real_user(site_door: Door) -> None:
     said = [site_door.ask("answer", client) for _ in range(2)]
     assert said[1]["X-LLMCache-Outcome"] == "hit"
     assert said[1]["Cache-Control"] == "private" and "Cookie" in said[1]["Vary"]
+
+
+def test_who_follows_a_stream_gets_one_of_their_own(site_door: Door) -> None:
+    counted = Counted()
+
+    def answer(request: Any) -> Any:
+        number = counted.calls
+        return StreamingHttpResponse(site_door.chunks(b"%d " % number for _ in range(3)))
+
+    counted._answer = answer
+    site_door.serve(answer=decorated(site_door, counted, scope=None))
+
+    async def read(response: Any) -> bytes:
+        return b"".join([part async for part in response])
+
+    answers = site_door.together(5, "answer")
+    said = [site_door.run(read(each)) if site_door.is_async else b"".join(each) for each in answers]
+    assert len(said) == 5 and all(len(set(each.split())) == 1 for each in said)
+    assert all(len(each.split()) == 3 for each in said)
+
+
+def test_a_sync_view_under_asgi_replays_an_async_stream(settings: Any) -> None:
+    door = Door(settings, is_async=True)
+
+    @cached_completion
+    def answer(request: Any) -> Any:
+        return StreamingHttpResponse(part for part in (b"one", b"two"))
+
+    door.serve(answer=answer)
+    with pytest.warns(Warning, match="synchronous iterators"):
+        assert door.ask("answer").said == b"onetwo"
+    second = door.ask("answer")
+    assert (second.said, second["X-LLMCache-Outcome"]) == (b"onetwo", "hit")
+    assert second.is_async
