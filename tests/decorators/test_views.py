@@ -323,3 +323,38 @@ def test_a_sync_view_under_asgi_replays_an_async_stream(settings: Any) -> None:
     second = door.ask("answer")
     assert (second.said, second["X-LLMCache-Outcome"]) == (b"onetwo", "hit")
     assert second.is_async
+
+
+class Listener(llmcache.CustomLogger):
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        self.heard.append((response_obj["status"], response_obj.usage, kwargs["cache_hit"]))
+
+    async def async_log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        self.log_success_event(kwargs, response_obj, start_time, end_time)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_callbacks_hear_of_views_and_get_the_head_of_the_answer(
+    site_door: Door, streams: bool
+) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    listener = Listener()
+    llmcache.callbacks = [listener]
+
+    def answer(request: Any) -> Any:
+        if streams:
+            return StreamingHttpResponse(site_door.chunks(part for part in (b"one", b"two")))
+        return JsonResponse({"usage": usage})
+
+    site_door.serve(answer=decorated(site_door, Counted(answer)))
+    for _ in range(2):
+        site_door.ask("answer")
+    said = None if streams else usage
+    assert listener.heard == [(200, said, False), (200, said, True)]
