@@ -41,13 +41,21 @@ class Way:
         said = function(*args, **kwargs)
         return asyncio.run(said) if self.is_async else said
 
+    def _outcome(self, function: Any, *args: Any) -> Any:
+        try:
+            return function(*args)
+        except Exception as error:
+            return error
+
     def together(self, number: int, function: Any, *args: Any) -> list[Any]:
         if not self.is_async:
             with ThreadPoolExecutor(number) as pool:
-                return list(pool.map(lambda _: function(*args), range(number)))
+                return list(pool.map(lambda _: self._outcome(function, *args), range(number)))
 
         async def ask() -> list[Any]:
-            return await asyncio.gather(*(function(*args) for _ in range(number)))
+            return await asyncio.gather(
+                *(function(*args) for _ in range(number)), return_exceptions=True
+            )
 
         return asyncio.run(ask())
 

@@ -24,7 +24,7 @@ class Answer(BaseModel):
 
 class Hidden(BaseModel):
     text: str
-    secret: str = Field(exclude=True)
+    secret: str = Field(default="", exclude=True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -167,15 +168,17 @@ def test_the_request_is_given_back_as_it_was() -> None:
     assert request.COOKIES is cookies
 
 
-def test_a_private_answer_is_not_shared_under_single_flight(site_door: Door) -> None:
-    counted = Counted()
+def test_a_private_answer_is_not_shared_under_single_flight(
+    site_door: Door, counted: Callable[[str], int]
+) -> None:
+    counted_view = Counted()
 
     def answer(request: Any) -> Any:
-        response = HttpResponse(f"answer {counted.calls}")
+        response = HttpResponse(f"answer {counted_view.calls}")
         response.set_cookie("a", "b")
         return response
 
-    counted._answer = answer
-    site_door.serve(answer=decorated(site_door, counted, scope=None))
+    counted_view._answer = answer
+    site_door.serve(answer=decorated(site_door, counted_view, scope=None))
     site_door.together(10, "answer")
-    assert counted.calls == 10
+    assert counted_view.calls == 10 and counted("unreadable") == 0
