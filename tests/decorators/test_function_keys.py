@@ -110,6 +110,11 @@ def test_a_key_of_ones_own_stands_for_the_arguments(way: Way) -> None:
     assert way.calls == 2
 
 
+def test_a_key_may_be_said_among_the_controls(way: Way) -> None:
+    function = way.make(lambda a: a, cache={"key": "one"})
+    assert [way(function, 1), way(function, object())] == [1, 1]
+
+
 def test_two_functions_with_one_key_share_nothing() -> None:
     def one() -> int:
         return 1

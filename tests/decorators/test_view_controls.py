@@ -41,6 +41,15 @@ def test_client_controls_of_the_configuration_hold_where_the_decorator_says_noth
     assert counted.calls == 2
 
 
+def test_a_visitor_cannot_take_an_older_answer_than_the_site_allows(site_door: Door) -> None:
+    view = decorated(site_door, Counted(), cache={"s-maxage": 0.05}, client_controls=["max-age"])
+    site_door.serve(answer=view)
+    site_door.ask("answer")
+    time.sleep(0.06)
+    said = site_door.ask("answer", headers={"Cache-Control": "max-age=3600"})
+    assert said.content == b"answer 2"
+
+
 @pytest.mark.parametrize("expose", [True, False])
 def test_only_if_cached_with_nothing_cached_is_504(site_door: Door, expose: bool) -> None:
     counted = Counted()
