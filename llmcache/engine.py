@@ -21,7 +21,7 @@ from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.records import EntryRecord
 from llmcache.store import Store
-from llmcache.streams import assemble, split
+from llmcache.streams import OWN_KINDS, assemble, split
 from llmcache.upstreams import Route, upstreams
 
 if TYPE_CHECKING:
@@ -253,6 +253,13 @@ def body_of(kind: str, envelope: Envelope) -> bytes:
     if envelope.is_stream:
         return assemble(kind, envelope.payload.split(b"\n"))
     return envelope.payload
+
+
+def told(kind: str, envelope: Envelope) -> bytes:
+    """What of an answer is told to those who listen: all of a provider's, the head of our own."""
+    if kind in OWN_KINDS:
+        return envelope.payload.partition(b"\n")[0]
+    return body_of(kind, envelope)
 
 
 def chunks_of(kind: str, envelope: Envelope) -> Sequence[bytes]:
