@@ -33,17 +33,25 @@ SAFE_HEADERS: Final = frozenset(
         "accept-encoding",
         "api-key",
         "authorization",
+        "b3",
+        "baggage",
+        "elastic-apm-traceparent",
         "idempotency-key",
         "openai-organization",
         "openai-project",
+        "sentry-trace",
         "traceparent",
         "tracestate",
         "user-agent",
+        "x-amzn-trace-id",
         "x-api-key",
         "x-client-request-id",
+        "x-cloud-trace-context",
         "x-request-id",
     }
 )
+SAFE_PREFIXES: Final = ("x-b3-", "x-datadog-", "x-stainless-")
+"""The beginnings of headers of tracers, and of what the official SDKs tell about themselves."""
 
 
 class Uncacheable(LLMCacheError):
@@ -159,7 +167,11 @@ def _add_transport(result: dict[str, Any], transport: Mapping[str, Any]) -> None
 def asking_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """The headers that can change an answer, by their names in lower case."""
     lowered = {name.lower(): value for name, value in headers.items()}
-    return {name: value for name, value in lowered.items() if name not in SAFE_HEADERS}
+    return {
+        name: value
+        for name, value in lowered.items()
+        if name not in SAFE_HEADERS and not name.startswith(SAFE_PREFIXES)
+    }
 
 
 def _hidden(value: object) -> str:
