@@ -50,7 +50,7 @@ def checked(account: object) -> Account:
         InvalidRequest: it is not.
     """
     if account is None or account is ... or (isinstance(account, str) and account):
-        return account  # type: ignore[return-value]
+        return account
     raise InvalidRequest(f"account must be a name, None, or left out, not {account!r}.")
 
 

@@ -14,7 +14,7 @@ from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.streaming import AsyncStream
 from llmcache.transports import replies
-from llmcache.transports.base import CachingTransport
+from llmcache.transports.base import CachingTransport, can_be_read_again
 from llmcache.transports.upstream import RequestUpstream
 
 
@@ -79,8 +79,7 @@ async def _body_of(library: Any, request: Any) -> bytes | None:
     try:
         body: bytes = request.content
     except library.RequestNotRead:
-        is_form = type(request.stream).__name__ == "MultipartStream"
-        return await request.aread() if is_form else None
+        return await request.aread() if can_be_read_again(library, request.stream) else None
     return body
 
 

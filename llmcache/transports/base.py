@@ -156,3 +156,8 @@ class CachingTransport:
 
     def _own_failure(self, error: Exception) -> None:
         events.warn_once("transport_error", "A request goes by the cache: %r", error)
+
+
+def can_be_read_again(library: Any, stream: Any) -> bool:
+    """Whether reading a request's body leaves it to be sent: that of a generator is used up."""
+    return isinstance(stream, library.ByteStream) or type(stream).__name__ == "MultipartStream"

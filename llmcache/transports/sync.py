@@ -13,7 +13,7 @@ from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.streaming import Stream
 from llmcache.transports import replies
-from llmcache.transports.base import CachingTransport
+from llmcache.transports.base import CachingTransport, can_be_read_again
 from llmcache.transports.upstream import RequestUpstream
 
 
@@ -78,8 +78,7 @@ def _body_of(library: Any, request: Any) -> bytes | None:
     try:
         body: bytes = request.content
     except library.RequestNotRead:
-        # A form's stream can be read again and again; that of a generator cannot.
-        return request.read() if type(request.stream).__name__ == "MultipartStream" else None
+        return request.read() if can_be_read_again(library, request.stream) else None
     return body
 
 
