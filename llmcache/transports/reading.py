@@ -124,6 +124,10 @@ def asked_of(
     """
     kind, headers = place.kind, place.headers
     controls = {**defaults, **instructions.controls_of(headers)}
+    identity = accounts.identity(kind, place.base_url, headers, place.query, account)
+    if account is not None and controls.get("key"):
+        # A key of one's own stands for the whole request, and the account must stay apart.
+        controls["key"] = f"{identity}|{controls['key']}"
     try:
         fields = requests.arguments_of(kind, body, headers.get("content-type", ""))
         if has_effects(fields):
@@ -147,7 +151,7 @@ def asked_of(
         return None  # the provider has words of its own for that
     return Asked(
         call=call,
-        identity=accounts.identity(kind, place.base_url, headers, place.query, account),
+        identity=identity,
         fields={} if kind == "transcription" else fields,
         text_type=requests.text_format(fields) if kind == "transcription" else None,
         secrets=accounts.secrets(headers),

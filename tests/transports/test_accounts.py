@@ -39,6 +39,13 @@ def test_two_keys_two_organizations_and_two_projects_never_share(sdk: SDK) -> No
     assert [ask(sdk, client) for client in clients] == ["hit"] * 5
 
 
+def test_a_key_of_ones_own_stands_for_the_request_and_not_for_the_account(sdk: SDK) -> None:
+    named = {"extra_headers": {"X-LLMCache-Key": "front-page"}}
+    client = sdk.openai()
+    assert [ask(sdk, client, n=n, **named) for n in (1, 2)] == ["miss", "hit"]
+    assert ask(sdk, sdk.openai("sk-another-secret"), **named) == "miss"
+
+
 def test_accounts_of_one_name_share_and_of_another_do_not(sdk: SDK) -> None:
     def client(key: str, account: str) -> Any:
         return sdk.openai(key, http=sdk.http(account=account))
@@ -171,10 +178,10 @@ def test_an_alias_of_the_settings_or_the_cache_in_force_is_used(
         client = sdk.openai(http=sdk.http(using="redis"))
         assert [ask(sdk, client) for _ in range(2)] == ["miss", "hit"]
         made = [sdk.openai(http=sdk.http()) for _ in range(2)]
-        with llmcache.enable_cache(type="local"):
-            assert [ask(sdk, client) for client in made] == ["miss", "hit"]
-        with llmcache.disable_cache():
-            assert ask(sdk, made[0]) == "bypass"
+        llmcache.cache = llmcache.Cache(type="local")
+        assert [ask(sdk, client) for client in made] == ["miss", "hit"]
+        llmcache.cache = None
+        assert [ask(sdk, client) for client in (made[0], client)] == ["bypass", "hit"]
 
 
 def test_nothing_is_told_where_that_is_not_wanted(sdk: SDK) -> None:
