@@ -1,64 +1,76 @@
-"""The page "SDKs": a question asked twice through the official OpenAI SDK, which knows nothing of
-the cache that its HTTP client has."""
+"""OpenAI's own SDK, sync and async, with one argument that makes it cached."""
 
 from __future__ import annotations
 
-import os
-from functools import cache
-from time import perf_counter
 from typing import Any
 
 import openai
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import path
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET
 
 import llmcache.httpx2
 from example_project.asking import LONGEST_QUESTION, request_for
 
-SHOWN = ("X-LLMCache-Outcome", "Cache-Status", "Age", "X-LLMCache-Saved-Tokens")
+_OPTIONS = settings.LLMCACHE_PROVIDERS["default"]["OPTIONS"]
 
 
-@cache
-def client() -> openai.OpenAI:
-    """The SDK's client: all that is ours about it is the argument `http_client`."""
-    options = settings.LLMCACHE_PROVIDERS["default"]["OPTIONS"]
-    return openai.OpenAI(
-        base_url=options.get("base_url"),
-        api_key=os.environ.get("OPENAI_API_KEY") or "none",
-        http_client=llmcache.httpx2.client(),
-    )
+def _arguments() -> dict[str, Any]:
+    """Where the SDK finds the model; with OPENAI_API_KEY set it knows by itself."""
+    if "base_url" not in _OPTIONS:
+        return {}
+    return {"base_url": _OPTIONS["base_url"], "api_key": "the local model needs none"}
 
 
-@require_http_methods(["GET", "POST"])
-def sdks(request: HttpRequest) -> HttpResponse:
-    """The page; posted, it asks."""
-    question = request.POST.get("question", "").strip()[:LONGEST_QUESTION]
-    context: dict[str, Any] = {
-        "model": settings.CHAT_MODEL,
-        "longest": LONGEST_QUESTION,
-        "question": question,
-    }
-    if question:
-        try:
-            context["calls"] = [_ask(question), _ask(question)]
-        except openai.OpenAIError as error:
-            context["error"] = str(error)
-    return render(request, "sdks.html", context)
+@require_GET
+def page(request: HttpRequest) -> HttpResponse:
+    """The page. Without its script, its forms lead to the views themselves."""
+    context = {"model": settings.CHAT_MODEL, "longest": LONGEST_QUESTION, "page_title": "SDKs"}
+    return render(request, "doors/sdk.html", context)
 
 
-def _ask(question: str) -> dict[str, Any]:
-    started = perf_counter()
-    response = client().chat.completions.with_raw_response.create(**request_for(question))
-    answer = response.parse().choices[0].message.content
-    return {
-        "answer": answer,
-        "milliseconds": round((perf_counter() - started) * 1000, 1),
-        "outcome": response.headers.get("X-LLMCache-Outcome", ""),
-        "headers": [(name, response.headers[name]) for name in SHOWN if name in response.headers],
-    }
+def _question(request: HttpRequest) -> str:
+    return request.GET.get("q", "").strip()[:LONGEST_QUESTION]
 
 
-urlpatterns = [path("sdks/", sdks, name="sdks")]
+def _told(raw: Any) -> HttpResponse:
+    """The SDK's answer as JSON, with the headers in which the cache told of it."""
+    told = {name: value for name, value in raw.headers.items() if "cache" in name or name == "age"}
+    return JsonResponse({"answer": raw.parse().choices[0].message.content}, headers=told)
+
+
+@require_GET
+def ask_sync(request: HttpRequest) -> HttpResponse:
+    """GET ?q=...: the answer, by `OpenAI`."""
+    question = _question(request)
+    if not question:
+        return JsonResponse({"error": "Ask something: the question is empty."}, status=400)
+    try:
+        with openai.OpenAI(http_client=llmcache.httpx2.client(), **_arguments()) as client:
+            return _told(client.chat.completions.with_raw_response.create(**request_for(question)))
+    except openai.OpenAIError as error:
+        return JsonResponse({"error": str(error)}, status=502)
+
+
+@require_GET
+async def ask_async(request: HttpRequest) -> HttpResponse:
+    """GET ?q=...: the answer, by `AsyncOpenAI`."""
+    question = _question(request)
+    if not question:
+        return JsonResponse({"error": "Ask something: the question is empty."}, status=400)
+    http = llmcache.httpx2.async_client()
+    try:
+        async with openai.AsyncOpenAI(http_client=http, **_arguments()) as client:
+            create = client.chat.completions.with_raw_response.create
+            return _told(await create(**request_for(question)))
+    except openai.OpenAIError as error:
+        return JsonResponse({"error": str(error)}, status=502)
+
+
+urlpatterns = [
+    path("", page, name="door-sdk"),
+    path("sync/", ask_sync, name="door-sdk-sync"),
+    path("async/", ask_async, name="door-sdk-async"),
+]

@@ -12,6 +12,7 @@ from llmcache.calls import LOCAL, TRANSPORT, Call, from_body
 from llmcache.endpoint.errors import Refused
 from llmcache.exceptions import InvalidRequest
 from llmcache.http import cache_control, requests
+from llmcache.http.effects import has_effects
 from llmcache.upstreams import upstreams
 from llmcache.virtual_keys import Holder
 
@@ -19,7 +20,6 @@ _PASSED_ON: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 """Headers of a request that the provider gets too."""
 _NOT_FOR_CALLERS: Final = (TRANSPORT | LOCAL) - {"model", "stream", "cache"}
 """Fields that would say where a call goes, or with whose credentials."""
-_STATEFUL: Final = ("background", "conversation")
 
 
 def body_of(request: HttpRequest) -> bytes:
@@ -57,7 +57,7 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
         for name in fields:
             if name in _NOT_FOR_CALLERS:
                 raise InvalidRequest(f"The field {name!r} cannot be set by callers: leave it out.")
-        if kind == "responses" and any(fields.get(name) for name in _STATEFUL):
+        if has_effects(fields):
             asked = {**asked, "no-cache": True, "no-store": True}
         read = controls.parse(
             {

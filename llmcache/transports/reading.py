@@ -12,10 +12,10 @@ from llmcache import calls
 from llmcache.calls import Call
 from llmcache.exceptions import InvalidRequest
 from llmcache.http import requests
+from llmcache.http.effects import has_effects
 from llmcache.keys import asking_headers
 from llmcache.transports import accounts, instructions
 from llmcache.transports.accounts import Account
-from llmcache.transports.effects import has_effects
 
 _CARRYING: Final = frozenset(
     {

@@ -9,9 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
-from django.test import Client, override_settings
 
 import llmcache.httpx2
 from llmcache.conf import ProviderSettings
@@ -75,45 +73,13 @@ def test_the_page_names_every_option() -> None:
 
 
 def test_the_page_names_every_kind_of_path_and_what_is_never_cached() -> None:
-    from llmcache.transports import effects
+    from llmcache.http import effects
 
     for end in requests.PATHS:
         assert f"`{end}`" in PAGE
     for name in effects._ACTING:
         assert f"`{name}`" in PAGE
     assert instructions.PREFIX == "x-llmcache-"
-
-
-@pytest.mark.django_db
-def test_the_examples_page_misses_and_then_hits(speaking: Provider) -> None:
-    from example_project.doors import sdk
-
-    templates = [
-        {
-            "BACKEND": "django.template.backends.django.DjangoTemplates",
-            "DIRS": [ROOT / "templates"],
-        }
-    ]
-    provider = {"OPTIONS": {"base_url": speaking.base_url}}
-    sdk.client.cache_clear()
-    with override_settings(
-        ROOT_URLCONF=sdk.__name__,
-        TEMPLATES=templates,
-        CHAT_MODEL="m",
-        LLMCACHE_PROVIDERS={"default": provider},
-    ):
-        browser = Client()
-        assert "Ask twice" in browser.get("/sdks/").text
-        page = browser.post("/sdks/", {"question": "Why <b>?"})
-        speaking.script(answer(orjson.dumps({"error": {"message": "No <i>"}}), 400))
-        refused = browser.post("/sdks/", {"question": "Another"})
-    sdk.client.cache_clear()
-    outcomes = re.findall(r'class="outcome \w+">(\w+)<', page.text)
-    assert outcomes == ["miss", "hit"]
-    assert "Why &lt;b&gt;?" in page.text and "<b>?" not in page.text
-    assert "llmcache; hit" in page.text
-    assert "No &lt;i&gt;" in refused.text
-    assert re.search(r"<script|\sstyle=|\son\w+=", page.text) is None
 
 
 def test_a_missing_httpx2_is_told_with_what_to_install(tmp_path: Path) -> None:
