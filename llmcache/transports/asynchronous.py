@@ -4,6 +4,7 @@ is."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from llmcache import aclient
@@ -105,5 +106,9 @@ class AsyncPieces:
 
     async def aclose(self) -> None:
         """As `Pieces.close`."""
+        if self._upstream.is_complete:  # some clients leave at the event that ends the answer
+            with suppress(UpstreamError):
+                async for _ in self._answer.raw_events():
+                    pass
         await self._answer.aclose()
         await self._upstream.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from llmcache import client
@@ -100,6 +101,10 @@ class Pieces:
                 yield told
 
     def close(self) -> None:
-        """Stop; the provider's connection is closed, and nothing is stored."""
+        """Stop: the provider's connection is closed, and only a whole answer is stored."""
+        if self._upstream.is_complete:  # some clients leave at the event that ends the answer
+            with suppress(UpstreamError):
+                for _ in self._answer.raw_events():
+                    pass
         self._answer.close()
         self._upstream.close()

@@ -35,6 +35,7 @@ class RequestUpstream(BaseUpstream):
 
     Attributes:
         is_asked: whether anything has been sent.
+        is_complete: whether the stream has come to its end, even if not all of it has been read.
         headers: the provider's, once it has answered.
         passed: the provider's response where it is no answer to keep: a Reply, or the library's
             own response, not yet read.
@@ -53,6 +54,7 @@ class RequestUpstream(BaseUpstream):
         self._stream_usage = stream_usage
         self._open: Any = None
         self.is_asked = False
+        self.is_complete = False
         self.headers: Headers | None = None
         self.passed: Any = None
 
@@ -125,7 +127,9 @@ class RequestUpstream(BaseUpstream):
                 raise self._refused(self._reply(response, body))
             reader = self._begun(response, request.kind)
             for piece in self._readable(response).iter_bytes():
-                yield from reader.feed(piece)
+                found = reader.feed(piece)
+                self.is_complete = reader.complete
+                yield from found
                 if reader.complete:
                     break
             reader.end()
@@ -146,7 +150,9 @@ class RequestUpstream(BaseUpstream):
                 raise self._refused(self._reply(response, body))
             reader = self._begun(response, request.kind)
             async for piece in self._readable(response).aiter_bytes():
-                for event in reader.feed(piece):
+                found = reader.feed(piece)
+                self.is_complete = reader.complete
+                for event in found:
                     yield event
                 if reader.complete:
                     break

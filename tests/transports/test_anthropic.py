@@ -91,3 +91,24 @@ def test_an_error_within_a_stream_is_the_sdks_own(sdk: SDK) -> None:
         with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
             sdk.read(sdk.run(client.messages.create(**ASK, stream=True)))
     assert len(sdk.provider.requests) == 2
+
+
+def test_a_client_that_leaves_at_the_last_event_has_read_the_whole_answer(sdk: SDK) -> None:
+    sdk.provider.script(stream(pieces(), end="open"))
+    http, url = sdk.http(), f"{sdk.provider.base_url}/messages"
+    asked = {"method": "POST", "url": url, "json": {**ASK, "stream": True}}
+
+    def leave() -> None:
+        with http.stream(**asked) as made:
+            for part in made.iter_bytes():
+                if b"message_stop" in part:
+                    break
+
+    async def aleave() -> None:
+        async with http.stream(**asked) as made:
+            async for part in made.aiter_bytes():
+                if b"message_stop" in part:
+                    break
+
+    sdk.run(aleave()) if sdk.is_async else leave()
+    assert outcome(sdk.run(http.post(url, json=ASK))) == "hit"

@@ -79,6 +79,8 @@ def test_a_broken_connection_is_the_sdks_own_error(any_sdk: SDK) -> None:
     with pytest.raises(openai.APIConnectionError) as caught:
         ask(any_sdk, any_sdk.openai())
     assert not isinstance(caught.value, openai.APITimeoutError)
+    library = any_sdk.library.CacheTransport.library
+    assert type(caught.value.__cause__) is library.RemoteProtocolError
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -183,7 +185,12 @@ def test_those_who_share_a_call_share_its_failure(any_sdk: SDK, failing: str) ->
     assert len(any_sdk.provider.requests) == 1
     kind = openai.RateLimitError if failing == "refusal" else openai.APIConnectionError
     assert {type(error) for error in made} == {kind}
-    if failing == "refusal":
+    if failing == "drop":
+        library = any_sdk.library.CacheTransport.library
+        causes = [error.__cause__ for error in made]
+        assert {type(cause) for cause in causes} == {library.RemoteProtocolError}
+        assert len({id(cause) for cause in causes}) == 20  # nobody's is another's
+    else:
         assert {error.response.headers["retry-after"] for error in made} == {"7"}
 
 
@@ -232,11 +239,14 @@ def test_what_is_no_answer_goes_back_as_it_was_and_is_not_stored(sdk: SDK, behav
     assert "x-llmcache-outcome" not in made[0].headers
 
 
-def test_a_redirect_is_followed_by_the_client(sdk: SDK) -> None:
+def test_a_redirect_is_followed_by_the_client_and_is_no_failure(sdk: SDK) -> None:
     url = f"{sdk.provider.base_url}/chat/completions"
-    sdk.provider.script(answer(b"", 307, {"Location": url}), answer())
-    assert outcome(ask(sdk, sdk.openai())) == "miss"
-    assert len(sdk.provider.requests) == 2
+    sdk.provider.script(answer(), answer(b"", 307, {"Location": url}), answer())
+    client = sdk.openai(http=sdk.http(cache={"ttl": 0.05, "stale-if-error": 60}))
+    ask(sdk, client)
+    time.sleep(0.1)
+    assert outcome(ask(sdk, client)) == "miss"
+    assert len(sdk.provider.requests) == 3
 
 
 @pytest.mark.parametrize("wanted", [False, True])
@@ -247,6 +257,21 @@ def test_a_stream_for_a_plain_answer_and_the_reverse_go_back_as_they_were(
     url = f"{sdk.provider.base_url}/chat/completions"
     made = sdk.run(sdk.http().post(url, json={**ASK, "stream": wanted}))
     assert ("chatcmpl-1" in made.text) and ("data: " in made.text) is not wanted
+
+
+def test_a_stream_that_nobody_asked_for_is_passed_on_as_it_comes(sdk: SDK) -> None:
+    sdk.provider.script(stream(events(delta("Hi")), end="open"))
+    url, http = f"{sdk.provider.base_url}/chat/completions", sdk.http()
+
+    def first() -> bytes:
+        with http.stream("POST", url, json=ASK) as made:
+            return next(made.iter_bytes())
+
+    async def afirst() -> bytes:
+        async with http.stream("POST", url, json=ASK) as made:
+            return await anext(made.aiter_bytes())
+
+    assert b"Hi" in (sdk.run(afirst()) if sdk.is_async else first())
 
 
 def test_an_embedding_answer_that_is_too_short_goes_back_as_it_was(sdk: SDK) -> None:
