@@ -52,8 +52,8 @@ class AsyncTransport(CachingTransport):
             passed = self._passed(upstream)
             if passed is not None:
                 return passed
-            if upstream.is_asked:
-                raise
+            if upstream.is_asked or plan.route.upstream is not upstream:
+                raise  # it has been sent, or somebody stands between who must be heard
             if not isinstance(error, (InvalidRequest, Unshared)):
                 self._own_failure(error)
         return await self._transport.handle_async_request(self._unread(request, place))
