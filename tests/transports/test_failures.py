@@ -155,6 +155,7 @@ def test_only_if_cached_is_a_504_that_the_sdk_does_not_retry(sdk: SDK) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         ask(sdk, client, extra_headers=headers)
     assert caught.value.status_code == 504
+    assert caught.value.request.headers["x-stainless-retry-count"] == "0"
     assert sdk.provider.requests == []
     ask(sdk, client)
     assert outcome(ask(sdk, client, extra_headers=headers)) == "hit"

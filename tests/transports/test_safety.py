@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.servers.provider import answer, delta, encode, events, stream
+from tests.servers.provider import CHAT, answer, delta, encode, events, stream
 from tests.transports.conftest import SDK, outcome
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -82,6 +82,7 @@ def test_a_previous_response_is_part_of_the_key(sdk: SDK) -> None:
         (BODY, {"Content-Type": "text/plain"}),
         (BODY, {}),
         (gzip.compress(BODY), {**JSON, "Content-Encoding": "gzip"}),
+        (BODY, {**JSON, "Content-Encoding": "x-unknown"}),
         (b"{", JSON),
         (b"[]", JSON),
         (b'{"model": 5, "messages": []}', JSON),
@@ -134,9 +135,20 @@ def test_empty_inputs_get_the_providers_own_error(sdk: SDK) -> None:
     assert made.json()["error"]["message"] == "no input"
 
 
-def test_a_get_passes(sdk: SDK) -> None:
-    made = sdk.run(sdk.http().get(f"{sdk.provider.base_url}/chat/completions"))
-    assert (made.status_code, outcome(made)) == (501, "none")  # the server knows only POST
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+def test_other_methods_pass(sdk: SDK, method: str) -> None:
+    library = sdk.library.CacheTransport.library
+    sent: list[str] = []
+
+    def reply(request: Any) -> Any:
+        sent.append(request.method)
+        return library.Response(200, json=CHAT)
+
+    http = sdk.http(transport=library.MockTransport(reply))
+    url = f"{sdk.provider.base_url}/chat/completions"
+    for _ in range(2):
+        assert outcome(sdk.run(http.request(method, url, json=ASK))) == "none"
+    assert sent == [method, method]
 
 
 def test_a_hit_asks_for_nothing_and_a_miss_sends_the_body_as_it_was(sdk: SDK) -> None:
