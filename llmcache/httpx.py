@@ -2,7 +2,7 @@
 
     client = Mistral(client=llmcache.httpx.client())
 
-OpenAI's SDK from 3.0 on and Anthropic's from 2.0 on are built on httpx2: see `llmcache.httpx2`.
+OpenAI's SDK from 3.0 on and Anthropic's from 1.0 on are built on httpx2: see `llmcache.httpx2`.
 """
 
 from __future__ import annotations
