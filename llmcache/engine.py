@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from llmcache import conf, events, keys, policy
 from llmcache.calls import Call
+from llmcache.effects import has_effects
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
@@ -156,6 +157,8 @@ def _bypass_reason(call: Call, store: Store | None) -> str:
         return f"{call.call_type} is not among supported_call_types"
     if call.controls.no_cache and call.controls.no_store:
         return "no-cache and no-store"
+    if call.kind not in OWN_KINDS and has_effects(call.params):
+        return "the call has effects besides its answer"
     return ""
 
 

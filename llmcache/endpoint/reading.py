@@ -12,7 +12,6 @@ from llmcache.calls import LOCAL, TRANSPORT, Call, from_body
 from llmcache.endpoint.errors import Refused
 from llmcache.exceptions import InvalidRequest
 from llmcache.http import cache_control, requests
-from llmcache.http.effects import has_effects
 from llmcache.upstreams import upstreams
 from llmcache.virtual_keys import Holder
 
@@ -57,8 +56,6 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
         for name in fields:
             if name in _NOT_FOR_CALLERS:
                 raise InvalidRequest(f"The field {name!r} cannot be set by callers: leave it out.")
-        if has_effects(fields):
-            asked = {**asked, "no-cache": True, "no-store": True}
         read = controls.parse(
             {
                 **asked,

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl
 
 from llmcache import calls
 from llmcache.calls import Call
+from llmcache.effects import has_effects
 from llmcache.exceptions import InvalidRequest
 from llmcache.http import requests
-from llmcache.http.effects import has_effects
 from llmcache.keys import asking_headers
 from llmcache.transports import accounts, instructions
 from llmcache.transports.accounts import Account

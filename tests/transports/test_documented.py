@@ -73,11 +73,11 @@ def test_the_page_names_every_option() -> None:
 
 
 def test_the_page_names_every_kind_of_path_and_what_is_never_cached() -> None:
-    from llmcache.http import effects
+    from llmcache import effects
 
     for end in requests.PATHS:
         assert f"`{end}`" in PAGE
-    for name in effects._ACTING:
+    for name in effects.ACTING:
         assert f"`{name}`" in PAGE
     assert instructions.PREFIX == "x-llmcache-"
 

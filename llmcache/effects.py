@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-_ACTING: Final = ("background", "container", "conversation", "mcp_servers")
+ACTING: Final = frozenset({"background", "container", "conversation", "mcp_servers"})
 """Parameters: an answer that comes later, a conversation or a container that grows, tools of other
 servers, which may act."""
 
 
-def has_effects(arguments: Mapping[str, Any]) -> bool:
-    """Whether a call, by the parameters of its body, has effects besides its answer."""
-    if any(arguments.get(name) for name in _ACTING):
+def has_effects(params: Mapping[str, Any]) -> bool:
+    """Whether a call, by its parameters, has effects besides its answer."""
+    if not ACTING.isdisjoint(params) and any(params.get(name) for name in ACTING):
         return True
-    tools = arguments.get("tools")
+    tools = params.get("tools")
     return isinstance(tools, list) and any(isinstance(tool, dict) and _acts(tool) for tool in tools)
 
 
