@@ -72,7 +72,7 @@ MESSAGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MESSAGE)
 def test_a_message_cut_into_events_amounts_to_itself(message: dict[str, Any]) -> None:
     events = split("messages", orjson.dumps(message))

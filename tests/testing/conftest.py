@@ -72,7 +72,9 @@ class Project:
 
     def pytest(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the project's tests; stdout and stderr together are `stdout`."""
-        options = ["-p", "no:cacheprovider", "-p", "no:randomly"]
+        # Plugins that other packages bring along take seconds to load.
+        without = ("cacheprovider", "randomly", "langsmith_plugin", "anyio", "hypothesispytest")
+        options = [part for name in without for part in ("-p", f"no:{name}")]
         return self.run("-m", "pytest", *options, *arguments, **environment)
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

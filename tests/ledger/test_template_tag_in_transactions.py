@@ -9,9 +9,6 @@ from django.db import connections, transaction
 from django.template import Context, Template
 
 from llmcache import events
-from tests.ledger.conftest import database, database_settings, migrated
-
-__all__ = ["database", "database_settings", "migrated"]
 
 
 @pytest.fixture
