@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -15,7 +16,7 @@ import pytest
 
 import llmcache.httpx
 import llmcache.httpx2
-from tests.servers.provider import Provider
+from tests.servers.provider import Behaviour, Provider
 
 SECRET = "sk-a-secret-of-the-test"
 
@@ -27,6 +28,7 @@ class SDK:
         self.provider = provider
         self.library = library
         self.is_async = is_async
+        self.begun = 0
         self._runner = asyncio.Runner() if is_async else None
         self._clients: list[Any] = []
 
@@ -92,6 +94,7 @@ class SDK:
         if self._runner is None:
 
             def one(_: int) -> Any:
+                self.begun += 1
                 try:
                     return ask()
                 except Exception as error:
@@ -101,9 +104,22 @@ class SDK:
                 return list(pool.map(one, range(number)))
 
         async def gather() -> list[Any]:
+            self.begun += number
             return await asyncio.gather(*(ask() for _ in range(number)), return_exceptions=True)
 
         return self._runner.run(gather())
+
+    def after_all_have_begun(self, number: int, behaviour: Behaviour) -> Behaviour:
+        """The provider's behaviour, but not before so many calls at once are under way."""
+
+        def behave(handler: Any) -> None:
+            deadline = time.monotonic() + 20
+            while self.begun < number and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.7)  # until the last of them has found that another one is asking
+            behaviour(handler)
+
+        return behave
 
     def close(self) -> None:
         for client in self._clients:

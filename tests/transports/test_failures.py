@@ -162,11 +162,7 @@ def test_only_if_cached_is_a_504_that_the_sdk_does_not_retry(sdk: SDK) -> None:
 
 
 def test_twenty_identical_calls_at_once_are_one_request(any_sdk: SDK) -> None:
-    def slowly(handler: Any) -> None:
-        time.sleep(0.3)
-        answer()(handler)
-
-    any_sdk.provider.script(slowly)
+    any_sdk.provider.script(any_sdk.after_all_have_begun(20, answer()))
     client = any_sdk.openai()
     made = any_sdk.together(20, lambda: client.chat.completions.with_raw_response.create(**ASK))
     assert len(any_sdk.provider.requests) == 1
@@ -176,11 +172,8 @@ def test_twenty_identical_calls_at_once_are_one_request(any_sdk: SDK) -> None:
 
 @pytest.mark.parametrize("failing", ["refusal", "drop"])
 def test_those_who_share_a_call_share_its_failure(any_sdk: SDK, failing: str) -> None:
-    def slowly(handler: Any) -> None:
-        time.sleep(0.3)
-        (refusal(429, {"retry-after": "7"}) if failing == "refusal" else drop)(handler)
-
-    any_sdk.provider.script(slowly)
+    behaviour = refusal(429, {"retry-after": "7"}) if failing == "refusal" else drop
+    any_sdk.provider.script(any_sdk.after_all_have_begun(20, behaviour))
     client = any_sdk.openai()
     made = any_sdk.together(20, lambda: client.chat.completions.create(**ASK))
     assert len(any_sdk.provider.requests) == 1

@@ -222,7 +222,8 @@ def test_closing_a_stream_early_closes_the_providers_and_stores_nothing(
 ) -> None:
     any_sdk.provider.script(stream(events(*[delta("x")] * 2000), pause=0.01), answer())
     client = any_sdk.openai()
-    any_sdk.read(any_sdk.run(client.chat.completions.create(**ASK, stream=True)), most=most)
+    held = any_sdk.run(client.chat.completions.create(**ASK, stream=True))
+    any_sdk.read(held, most=most)
     assert any_sdk.provider.disconnected.wait(10)
     plain = any_sdk.run(client.chat.completions.with_raw_response.create(**ASK))
     assert outcome(plain) == "miss"
