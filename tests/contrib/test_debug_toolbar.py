@@ -145,6 +145,14 @@ def test_threads_that_serve_requests_at_once_do_not_mix(
     assert nobody_listens()
 
 
+def test_a_request_within_a_request_has_its_own_rows(client: Client, toolbar: list[Any]) -> None:
+    client.get("/nested/why?times=1")
+    outer, inner = map(rows, toolbar)
+    assert [row["outcome"] for row in outer] == ["hit"]
+    assert [row["outcome"] for row in inner] == ["miss", "hit"]
+    assert nobody_listens()
+
+
 def test_it_listens_only_while_a_request_is_under_way(client: Client) -> None:
     heard: list[bool] = []
 

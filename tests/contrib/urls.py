@@ -16,6 +16,7 @@ urlpatterns = [
     path("read/<str:text>", views.read_stream),
     path("pass/<str:text>", views.pass_stream),
     path("odd/<str:text>", views.odd),
+    path("nested/<str:text>", views.nested),
     path("embed/<str:text>", views.embed),
     path("admin/", admin.site.urls),
     path("__debug__/", include("debug_toolbar.urls")),

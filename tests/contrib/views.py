@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import Client
 
 import llmcache
 from llmcache.exceptions import UpstreamError
@@ -84,6 +85,12 @@ def odd(request: HttpRequest, text: str) -> HttpResponse:
     with suppress(UpstreamError):
         llmcache.completion(**question(text, "\ud800" + "x" * 1000))
     return page("asked")
+
+
+def nested(request: HttpRequest, text: str) -> HttpResponse:
+    """A view that asks another one of the same site, and then asks a question itself."""
+    Client().get(f"/ask/{text}?times=2")
+    return ask(request, text)
 
 
 def embed(request: HttpRequest, text: str) -> HttpResponse:
