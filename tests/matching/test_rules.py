@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 import llmcache
 from llmcache import caching, matching
+from llmcache.checks import check_settings
 from llmcache.exceptions import InvalidRequest
 from tests.matching.conftest import WORDS
 
@@ -58,7 +58,7 @@ def test_a_wrong_option_is_an_error_that_names_it(
     with override_settings(LLMCACHE={"default": store(tmp_path, **options)}):
         with pytest.raises((ImproperlyConfigured, InvalidRequest), match=words):
             matcher()
-        found = [message for message in run_checks() if message.id == "llmcache.E002"]
+        found = [message for message in check_settings() if message.id == "llmcache.E002"]
         assert words in found[0].msg
 
 
@@ -89,7 +89,7 @@ def test_two_aliases_have_their_own_rules(tmp_path: Any) -> None:
 
 def ids(**config: Any) -> set[str | None]:
     with override_settings(LLMCACHE_CONFIG=config):
-        return {message.id for message in run_checks()} & {"llmcache.W110", "llmcache.E007"}
+        return {message.id for message in check_settings()} & {"llmcache.W110", "llmcache.E007"}
 
 
 def test_a_missing_scope_is_a_warning_or_with_require_scope_an_error(tmp_path: Any) -> None:
