@@ -8,6 +8,7 @@ from django.http import JsonResponse
 
 from llmcache.exceptions import (
     AuthenticationFailed,
+    BadRequest,
     PermissionRefused,
     UpstreamError,
     UpstreamTimeout,
@@ -52,6 +53,8 @@ def of_upstream(error: UpstreamError) -> Refused:
         return Refused(502, "The provider refused this site's credentials.", "upstream_refused")
     if isinstance(error, UpstreamTimeout):
         return Refused(504, "The provider did not answer in time.", "upstream_timeout")
+    if isinstance(error, BadRequest) and error.status is None:  # it was never sent
+        return Refused(400, error.message)
     if isinstance(error, UpstreamUnreachable) or error.status is None:
         return Refused(502, "The provider could not be reached.", "upstream_unreachable")
     headers = {}

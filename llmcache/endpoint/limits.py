@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.cache import caches
-from django.db import DatabaseError
 from django.db.models import Sum
 
 from llmcache import conf, events
@@ -110,16 +109,17 @@ def spent(holder: Holder) -> float:
     return float(found) / _MICRO
 
 
+def spent_if_known(holder: Holder) -> float | None:
+    """As `spent`; None while cache or database fail."""
+    return _spared(lambda: spent(holder), None)
+
+
 def recorded(holder: Holder, start: datetime | None) -> float:
     """Money that the ledger knows a holder has spent since then."""
     rows = HourlyStat.objects.filter(caller=holder.caller)
     if start is not None:
         rows = rows.filter(hour__gte=start)
-    try:
-        return float(rows.aggregate(sum=Sum("cost"))["sum"] or 0.0)
-    except DatabaseError as error:
-        events.warn_once("limit_error", "What keys have spent cannot be read: %s", error)
-        return 0.0
+    return float(rows.aggregate(sum=Sum("cost"))["sum"] or 0.0)
 
 
 def charge(holder: Holder, cost: float | None) -> None:

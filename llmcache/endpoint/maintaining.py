@@ -172,7 +172,7 @@ class StatsDoor(Door):
                 "saved_tokens": (sums["saved_input_tokens"] or 0)
                 + (sums["saved_output_tokens"] or 0),
                 "budget": holder.budget,
-                "spent_of_budget": None if holder.budget is None else limits.spent(holder),
+                "spent_of_budget": None if holder.budget is None else limits.spent_if_known(holder),
             }
         )
 

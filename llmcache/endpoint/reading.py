@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 
@@ -17,8 +19,9 @@ from llmcache.virtual_keys import Holder
 
 _PASSED_ON: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 """Headers of a request that the provider gets too."""
-_NOT_FOR_CALLERS: Final = (TRANSPORT | LOCAL) - {"model", "stream", "cache"}
-"""Fields that would say where a call goes, or with whose credentials."""
+_NOT_FOR_CALLERS: Final = (TRANSPORT | LOCAL | {"extra_body"}) - {"model", "stream", "cache"}
+"""Fields that would say where a call goes, or with whose credentials. What is in an `extra_body`
+is sent in place of the fields that were checked, the model among them."""
 
 
 def body_of(request: HttpRequest) -> bytes:
@@ -32,12 +35,27 @@ def body_of(request: HttpRequest) -> bytes:
     try:
         if int(request.META.get("CONTENT_LENGTH") or 0) > most:
             raise too_large
-        body = request.read(most + 1)
+        body = _read(request, most + 1)
     except (ValueError, OSError, UnreadablePostError) as error:
         raise Refused(400, "The request's body cannot be read.") from error
     if len(body) > most:
         raise too_large
     return body
+
+
+def _read(request: HttpRequest, most: int) -> bytes:
+    """So many bytes of the body at the most.
+
+    Django reads nothing of a body without a Content-Length under WSGI; where the server marks its
+    end, as gunicorn does, it can be read all the same.
+    """
+    if isinstance(request, WSGIRequest) and not request.META.get("CONTENT_LENGTH"):
+        if request.environ.get("wsgi.input_terminated"):
+            body: bytes = request.environ["wsgi.input"].read(most)
+            return body
+        if request.headers.get("Transfer-Encoding"):
+            raise Refused(411, "Send the body's length as Content-Length.", "length_required")
+    return request.read(most)
 
 
 def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) -> Call:
@@ -50,6 +68,8 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
     wanted = "multipart/form-data" if kind == "transcription" else "application/json"
     if not content_type.startswith(wanted):
         raise Refused(415, f"Send the request as {wanted}.", "unsupported_media_type")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refused(415, "Send the body as it is, uncompressed.", "unsupported_media_type")
     try:
         fields = requests.arguments_of(kind, body_of(request), content_type)
         asked = _asked(request, fields.pop("cache", None), holder)
@@ -64,11 +84,17 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
                 **({"namespace": holder.namespace} if holder.namespace else {}),
             }
         )
+        if not isinstance(fields.get("stream_options") or {}, dict):
+            raise InvalidRequest("The field 'stream_options' must be an object.")
         headers = {name: request.headers[name] for name in _PASSED_ON if request.headers.get(name)}
         transport = {"extra_headers": headers} if headers else {}
         call = from_body(kind, fields, is_async=is_async, transport=transport, controls=read)
     except InvalidRequest as error:
         raise Refused(400, str(error)) from error
+    except RequestDataTooBig as error:
+        raise Refused(413, "The form's fields are too large.", "request_too_large") from error
+    except SuspiciousOperation as error:
+        raise Refused(400, "The form has too many fields or files.") from error
     _check_model(call, holder)
     return call
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
@@ -20,6 +20,7 @@ from llmcache.endpoint import answering, errors, holders, limits, reading
 from llmcache.endpoint.errors import Refused
 from llmcache.exceptions import InvalidRequest, NotCached, UpstreamError
 from llmcache.http import cache_status
+from llmcache.keys import Uncacheable
 from llmcache.outcome import CacheInfo
 from llmcache.response import Response
 from llmcache.virtual_keys import Holder
@@ -65,17 +66,20 @@ class Door:
         return await sync_to_async(self.answer, thread_sensitive=True)(request, holder, **captured)
 
     def view(self) -> Callable[..., Any]:
-        """The view of this path."""
+        """The view of this path where no event loop runs."""
+
+        def view(request: HttpRequest, **captured: str) -> HttpResponseBase:
+            return self._serve(request, captured)
+
+        return _open(view)
+
+    def aview(self) -> Callable[..., Any]:
+        """The view of this path on an event loop."""
 
         async def view(request: HttpRequest, **captured: str) -> HttpResponseBase:
-            if isinstance(request, ASGIRequest):
-                return await self._aserve(request, captured)
-            # Under WSGI the event loop is this request's own: back to its thread, where queries
-            # and streams belong.
-            return await sync_to_async(self._serve, thread_sensitive=True)(request, captured)
+            return await self._aserve(request, captured)
 
-        view.csrf_exempt = True  # type: ignore[attr-defined]
-        return view
+        return _open(view)
 
     def _serve(self, request: HttpRequest, captured: dict[str, str]) -> HttpResponseBase:
         try:
@@ -119,7 +123,7 @@ class Door:
         elif isinstance(error, NotCached):
             refused = Refused(504, "Nothing is cached for this request.", "not_cached")
             headers = cache_status.not_cached(error.digest)
-        elif isinstance(error, InvalidRequest):
+        elif isinstance(error, (InvalidRequest, Uncacheable)):
             refused = Refused(400, str(error))
         elif isinstance(error, Refused):
             refused = error
@@ -140,6 +144,15 @@ class Door:
         response.headers.setdefault("Cache-Control", "no-store")
         _allow_origin(request, response)
         return response
+
+
+def _open(view: Callable[..., Any]) -> Callable[..., Any]:
+    """A view that asks for a key and nothing else: no cookie's token, no signed-in user, and no
+    transaction, which async views cannot have and which would last as long as the provider takes.
+    """
+    view.csrf_exempt = True  # type: ignore[attr-defined]
+    view.login_required = False  # type: ignore[attr-defined]
+    return transaction.non_atomic_requests(view)
 
 
 def _origin(request: HttpRequest) -> str | None:
