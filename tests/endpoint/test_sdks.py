@@ -171,11 +171,11 @@ def test_the_first_event_arrives_before_the_last_is_made(
 def test_a_caller_that_goes_away_stores_nothing(
     client: openai.OpenAI, upstream: FakeUpstream
 ) -> None:
-    upstream.chunk_latency = 0.2
+    count = len(list(client.chat.completions.create(**{**CHAT, "model": "other"}, stream=True)))
+    upstream.chunk_latency = 0.5  # time enough for a busy server to notice
     stream = client.chat.completions.create(**CHAT, stream=True)
     next(iter(stream))
     stream.close()
-    upstream.chunk_latency = 0.0
-    time.sleep(1)
+    time.sleep((count + 1) * 0.5)  # by now it would have been stored, had it been read to its end
     raw = client.chat.completions.with_raw_response.create(**CHAT)
     assert raw.headers["x-llmcache-outcome"] == "miss"
