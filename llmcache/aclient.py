@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter, time
 
 from llmcache import afetching, answers, engine, events, revalidation, similar
-from llmcache.afetching import Found
+from llmcache.fetching import Found
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch

@@ -38,6 +38,8 @@ class Config:
         breaker_cooldown: seconds it is left alone before one call tries it again.
         single_flight: whether identical calls in flight share one upstream call.
         single_flight_timeout: seconds a follower waits for its leader before it asks for itself.
+        single_flight_lease: seconds after which another process takes over from one that was killed
+            while it asked upstream.
         ttl_jitter: share of the ttl (0 to 0.5) taken off at random, so entries don't expire
             together.
         compress_min_bytes: payloads of this size and more are compressed; 0 compresses none.
@@ -73,6 +75,7 @@ class Config:
     breaker_cooldown: float = 5.0
     single_flight: bool = True
     single_flight_timeout: float = 120.0
+    single_flight_lease: float = 10.0
     ttl_jitter: float = 0.0
     compress_min_bytes: int = 16384
     store_truncated: bool = False
@@ -180,6 +183,7 @@ _RULES: Final[dict[str, Rule]] = {
     "breaker_cooldown": _SECONDS,
     "single_flight": _FLAG,
     "single_flight_timeout": _SECONDS,
+    "single_flight_lease": _SECONDS,
     "ttl_jitter": _share(0.5),
     "compress_min_bytes": _whole(0),
     "store_truncated": _FLAG,
