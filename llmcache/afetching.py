@@ -15,7 +15,7 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
 from llmcache.fetching import Found, followed
-from llmcache.outcome import COALESCED
+from llmcache.outcome import COALESCED, ERROR
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlights, Unshared
 from llmcache.store import Store
@@ -164,7 +164,7 @@ async def _agree(
     store = plan.store
     assert store is not None
     backend = store.claims
-    if backend is None or not store.breaker.allows():
+    if backend is None or plan.outcome == ERROR or not store.breaker.allows():
         return None, None
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     try:

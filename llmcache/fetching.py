@@ -18,7 +18,7 @@ from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
-from llmcache.outcome import COALESCED, HIT
+from llmcache.outcome import COALESCED, ERROR, HIT
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flights, Unshared
 from llmcache.store import Store
@@ -171,7 +171,7 @@ def _agree(
     store = plan.store
     assert store is not None
     backend = store.claims
-    if backend is None or not store.breaker.allows():
+    if backend is None or plan.outcome == ERROR or not store.breaker.allows():
         return None, None
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     try:
