@@ -1,5 +1,5 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from example_project import views
 
@@ -9,5 +9,9 @@ urlpatterns = [
     path("ask/sync/", views.ask_sync, name="ask-sync"),
     path("ask/async/", views.ask_async, name="ask-async"),
     path("ask/streaming/", views.ask_streaming, name="ask-streaming"),
+    path("doors/view/", include("example_project.doors.views")),
+    path("doors/sdk/", include("example_project.doors.sdk")),
+    path("doors/endpoint/", include("example_project.doors.endpoint")),
+    path("llm/", include("llmcache.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         update_cache,
     )
     from llmcache.caching import Cache
+    from llmcache.decorators import cached, cached_completion
     from llmcache.events import CustomLogger
     from llmcache.exceptions import InvalidRequest, LLMCacheError, NotCached, UpstreamError
     from llmcache.maintenance import aevict, evict
@@ -58,6 +59,8 @@ __all__ = [
     "aresponses",
     "atext_completion",
     "atranscription",
+    "cached",
+    "cached_completion",
     "completion",
     "diff_keys",
     "disable_cache",
@@ -76,6 +79,8 @@ __all__ = [
 _HOMES = {
     "Cache": "caching",
     "CustomLogger": "events",
+    "cached": "decorators",
+    "cached_completion": "decorators",
     "InvalidRequest": "exceptions",
     "LLMCacheError": "exceptions",
     "NotCached": "exceptions",

@@ -8,13 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter, time
 
 from llmcache import afetching, answers, engine, events, revalidation, similar
-from llmcache.fetching import Found
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
+from llmcache.fetching import Found
 from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
 from llmcache.recorder import recorder
 from llmcache.response import Response
@@ -71,12 +71,14 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
     except Unshared as own:
         if own.error is None:
             raise
-        await _failed(plan, own.error)
-        raise own.error from None
+        failure = own.error
     except Exception as error:
         await _failed(plan, error)
         raise
-    return await _answer(plan, *found)
+    else:
+        return await _answer(plan, *found)
+    await _failed(plan, failure)
+    raise failure  # out here it keeps the cause and the context that it had
 
 
 async def _answer(
@@ -104,7 +106,8 @@ async def _replay(plan: Plan, envelope: Envelope) -> AsyncGenerator[bytes, None]
 
 async def _failed(plan: Plan, error: Exception) -> None:
     recorder.failure(plan, error)
-    await events.afailed(plan.call, error, perf_counter() - plan.started)
+    alias = plan.store.alias if plan.store else ""
+    await events.afailed(plan.call, error, perf_counter() - plan.started, alias)
 
 
 # --- streams ---

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter, time
 from typing import Any, Final
@@ -14,7 +13,7 @@ from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
-from llmcache.fetching import Found, followed
+from llmcache.fetching import Found, followed, own_copy
 from llmcache.outcome import COALESCED, ERROR
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlights, Unshared
@@ -104,7 +103,7 @@ async def share(
                 events.count("follower_timeout")
             elif not isinstance(error, Unshared):
                 # The leader's error is the followers' too: they don't try again.
-                raise copy.copy(error) from error
+                raise own_copy(error) from error
             envelope, items = await ask()
             await write(plan, items, envelope)
             return envelope, plan.outcome

@@ -17,7 +17,7 @@ from llmcache.exceptions import InvalidRequest
 from llmcache.outcome import CacheInfo
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
-from llmcache.streams import assemble, usage_of
+from llmcache.streams import OWN_KINDS, assemble, usage_of
 from llmcache.usage import Usage
 
 
@@ -43,6 +43,8 @@ def prepare(
         parsed = policy.readable(call.kind, body)
         header["usage"] = usage_of(call.kind, parsed).as_dict()
         why_not = policy.refusal(call.kind, parsed)
+        if call.kind in OWN_KINDS and parsed.get("model"):
+            header["priced_as"] = str(parsed["model"])
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         header["usage"] = Usage().as_dict()
         why_not = f"the answer's format is not understood ({error!r})"
@@ -51,7 +53,7 @@ def prepare(
     if not plan.write or plan.digest is None:
         return envelope, None
     if why_not:
-        plan.private = call.kind == "view"
+        plan.private = call.kind in OWN_KINDS
         events.count("refused")
         plan.reason = f"not stored: {why_not}"
         return envelope, None

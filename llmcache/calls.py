@@ -78,6 +78,8 @@ class Call:
     @property
     def wants_usage_chunk(self) -> bool:
         """Whether the caller asked for a last chunk with the stream's usage."""
+        if self.kind in OWN_KINDS:  # whatever their events hold, it is no such chunk
+            return True
         options = self.unkeyed.get("stream_options")
         return bool(isinstance(options, Mapping) and options.get("include_usage"))
 
@@ -133,14 +135,59 @@ def build(
     for name in _FLOATS:
         if type(params.get(name)) is int:
             params[name] = float(params[name])
-    required = _REQUIRED[kind]
-    if required not in params:
+    required = _REQUIRED.get(kind)
+    if required is not None and required not in params:
         raise InvalidRequest(f"{call.call_type}() needs the argument {required!r}.")
     if call.stream and kind in ("embedding", "transcription"):
         raise InvalidRequest(f"{call.call_type}() cannot stream; leave out stream=True.")
     response_format = params.get("response_format")
     if isinstance(response_format, type):
         params["response_format"] = _schema_format(response_format)
+    return call
+
+
+def from_body(
+    kind: str,
+    body: Mapping[str, Any],
+    *,
+    is_async: bool,
+    transport: Mapping[str, Any] | None = None,
+    controls: Controls = NO_CONTROLS,
+) -> Call:
+    """A Call of what an HTTP request's body asks for. Every name in it is the provider's: none
+    configures the cache or the client.
+
+    Args:
+        transport: headers and query that go along, as TRANSPORT names them.
+
+    Raises:
+        InvalidRequest: no model, no input, or a `stream` that is neither true nor false.
+    """
+    model = body.get("model")
+    params: dict[str, Any] = {}
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest(f"The field 'model' must be the model's name, not {model!r}.")
+    call = Call(
+        kind=kind,
+        is_async=is_async,
+        model=model,
+        params=params,
+        transport=dict(transport or {}),
+        controls=controls,
+    )
+    for name, value in body.items():
+        if name in UNKEYED:
+            call.unkeyed[name] = value
+        elif name not in ("model", "stream"):
+            params[name] = value
+    for name in _FLOATS:
+        if type(params.get(name)) is int:
+            params[name] = float(params[name])
+    if params.get(_REQUIRED[kind]) is None:
+        raise InvalidRequest(f"The field {_REQUIRED[kind]!r} is missing.")
+    call.stream = _flag("The field 'stream'", body.get("stream") or False)
+    if call.stream and kind in ("embedding", "transcription"):
+        raise InvalidRequest(f"A call of the kind {kind!r} cannot stream.")
     return call
 
 

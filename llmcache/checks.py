@@ -5,6 +5,7 @@
     llmcache.E003   LLMCACHE_PROVIDERS cannot be used
     llmcache.E004   a function that LLMCACHE_CONFIG names cannot be imported
     llmcache.E005, W107, W108   of task queues, in `llmcache.queue_checks`
+    llmcache.E008, W111   of the endpoint, in `llmcache.endpoint_checks`
     llmcache.E007, W110   of matching by meaning, in `llmcache.semantic_checks`
     llmcache.W109   nothing is recorded without time zones
     llmcache.E006   LLMCACHE_CONFIG["TAG_MODELS"] cannot be used
@@ -26,7 +27,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from llmcache import backends, conf, queue_checks, semantic_checks, upstreams
+from llmcache import backends, conf, endpoint_checks, queue_checks, semantic_checks, upstreams
 from llmcache.exceptions import InvalidRequest
 
 _DOCS = "See the settings reference in the documentation of django-llmcache."
@@ -36,11 +37,12 @@ def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMe
     """All messages about this app's settings."""
     messages = _read(conf.config, "llmcache.E001")
     if not messages:
-        for name in ("scope", "redact", "caller"):
+        for name in _WANTED:
             messages += _check_function(name)
         messages += _check_tag_models()
         messages += _check_time_zones()
         messages += queue_checks.check_queues()
+        messages += endpoint_checks.check_endpoint()
     aliases = _read(conf.backends, "llmcache.E002")
     if not aliases:
         for alias in conf.backends():
@@ -73,7 +75,7 @@ def _built(function: Callable[[], Any], check_id: str) -> Iterable[CheckMessage]
 
 def _check_function(name: str) -> list[CheckMessage]:
     path = getattr(conf.config(), name)
-    if not isinstance(path, str):
+    if not isinstance(path, str) or path in ("user", "session"):
         return []
     try:
         function = import_string(path)
@@ -94,6 +96,8 @@ def _check_function(name: str) -> list[CheckMessage]:
 
 _WANTED = {
     "scope": "takes no arguments and returns a string or None",
+    "request_scope": "takes a request and returns a string or None",
+    "endpoint_auth": "takes a request and returns a Holder or None",
     "redact": "takes a text and returns what of it may be kept",
     "caller": "takes no arguments and returns a string or None",
 }

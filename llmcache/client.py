@@ -72,12 +72,14 @@ def carry_out(plan: Plan) -> Response | Stream:
     except Unshared as own:
         if own.error is None:
             raise
-        _failed(plan, own.error)
-        raise own.error from None
+        failure = own.error
     except Exception as error:
         _failed(plan, error)
         raise
-    return _answer(plan, *found)
+    else:
+        return _answer(plan, *found)
+    _failed(plan, failure)
+    raise failure  # out here it keeps the cause and the context that it had
 
 
 def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> Response | Stream:
@@ -97,7 +99,8 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
 
 def _failed(plan: Plan, error: Exception) -> None:
     recorder.failure(plan, error)
-    events.failed(plan.call, error, perf_counter() - plan.started)
+    alias = plan.store.alias if plan.store else ""
+    events.failed(plan.call, error, perf_counter() - plan.started, alias)
 
 
 # --- streams ---

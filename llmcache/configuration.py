@@ -40,6 +40,12 @@ class Config:
         single_flight_timeout: seconds a follower waits for its leader before it asks for itself.
         single_flight_lease: seconds after which another process takes over from one that was killed
             while it asked upstream.
+        endpoint_auth: who may call the endpoint: None for those with a virtual key, or a function
+            of the request that returns an `llmcache.virtual_keys.Holder` or None, or its path.
+        endpoint_cache: the alias of CACHES in which requests and money of keys are counted.
+        endpoint_max_body: bytes that a request to the endpoint may have.
+        endpoint_allowed_origins: sites whose pages may call the endpoint from a browser, such as
+            ["https://app.example.com"], or ["*"].
         ttl_jitter: share of the ttl (0 to 0.5) taken off at random, so entries don't expire
             together.
         compress_min_bytes: payloads of this size and more are compressed; 0 compresses none.
@@ -76,6 +82,10 @@ class Config:
     single_flight: bool = True
     single_flight_timeout: float = 120.0
     single_flight_lease: float = 10.0
+    endpoint_auth: str | Callable[[Any], Any] | None = None
+    endpoint_cache: str = "default"
+    endpoint_max_body: int = 20_971_520
+    endpoint_allowed_origins: Sequence[str] = ()
     ttl_jitter: float = 0.0
     compress_min_bytes: int = 16384
     store_truncated: bool = False
@@ -184,6 +194,16 @@ _RULES: Final[dict[str, Rule]] = {
     "single_flight": _FLAG,
     "single_flight_timeout": _SECONDS,
     "single_flight_lease": _SECONDS,
+    "endpoint_auth": _function("a function of a request"),
+    "endpoint_cache": (lambda v: isinstance(v, str) and bool(v), "an alias of CACHES"),
+    "endpoint_max_body": _whole(1),
+    "endpoint_allowed_origins": (
+        lambda v: (
+            isinstance(v, (list, tuple))
+            and all(x == "*" or (isinstance(x, str) and "://" in x) for x in v)
+        ),
+        'a list of origins such as "https://app.example.com", or ["*"]',
+    ),
     "ttl_jitter": _share(0.5),
     "compress_min_bytes": _whole(0),
     "store_truncated": _FLAG,

@@ -121,6 +121,10 @@ _KNOWN: Final[dict[str, tuple[str, Callable[[str, object], Any]]]] = {
 }
 
 
+NAMES: Final = frozenset(_KNOWN)
+"""The names of all controls."""
+
+
 def parse(given: Mapping[str, object] | None) -> Controls:
     """Check and read the `cache` argument of a call. None values count as not given.
 

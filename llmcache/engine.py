@@ -174,7 +174,7 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
         model=route.model,
         provider=route.upstream.identity(base_url) if base_url else route.identity,
         namespace=controls.namespace or store.namespace,
-        scope=controls.scope or _scope(),
+        scope=controls.scope or configured_scope(),
         version=store.version,
     )
     make_key = store.custom.get("get_cache_key")
@@ -185,7 +185,12 @@ def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
     return result
 
 
-def _scope() -> str | None:
+def configured_scope() -> str | None:
+    """What the configuration's SCOPE says of the call at hand.
+
+    Raises:
+        ImproperlyConfigured: it is neither a string nor None.
+    """
     scope = conf.config().scope
     if scope is None:
         return None

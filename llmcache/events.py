@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from llmcache import signals
 from llmcache.calls import Call
@@ -49,6 +49,21 @@ class CustomLogger:
 callbacks: list[CustomLogger] = []
 """What `llmcache.callbacks` is."""
 
+
+class Observer(Protocol):
+    """Hears of every call in the caller's own thread or task, sync and async alike, without the
+    change of thread that a signal's receiver costs in async code. Must not block."""
+
+    def finished(self, call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
+        """A call has an answer, which `response` gives; for a stream, when it has been read."""
+
+    def failed(self, call: Call, error: BaseException, seconds: float, alias: str) -> None:
+        """A call has failed, so many seconds after it began; alias is of the store, or ""."""
+
+
+observers: list[Observer] = []
+"""What is told first; filled by `llmcache.contrib`."""
+
 _counts: Counter[str] = Counter()
 _counts_lock = threading.Lock()
 _said: set[str] = set()
@@ -79,7 +94,7 @@ def warn_once(name: str, message: str, *args: object) -> None:
 
 def listening() -> bool:
     """Whether anybody wants to hear of calls that end well."""
-    return bool(callbacks or signals.call_finished.receivers)
+    return bool(callbacks or observers or signals.call_finished.receivers)
 
 
 def _kwargs(call: Call, cache: CacheInfo | None) -> dict[str, Any]:
@@ -99,9 +114,17 @@ def _period(seconds: float) -> tuple[datetime, datetime]:
     return end - timedelta(seconds=seconds), end
 
 
-def _callback_failed(callback: CustomLogger) -> None:
+def _callback_failed(callback: object) -> None:
     count("callback_error")
     logger.exception("The callback %s failed", type(callback).__qualname__)
+
+
+def _tell(method: str, *arguments: object) -> None:
+    for observer in observers:
+        try:
+            getattr(observer, method)(*arguments)
+        except Exception:
+            _callback_failed(observer)
 
 
 def finished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
@@ -110,6 +133,7 @@ def finished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
     Args:
         response: gives the response; only called if a callback wants it.
     """
+    _tell("finished", call, cache, response)
     if signals.call_finished.receivers:
         signals.call_finished.send_robust(sender=Call, call=call, cache=cache)
     for callback in callbacks:
@@ -121,6 +145,7 @@ def finished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
 
 async def afinished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -> None:
     """As `finished`, for async calls."""
+    _tell("finished", call, cache, response)
     if signals.call_finished.receivers:
         await signals.call_finished.asend_robust(sender=Call, call=call, cache=cache)
     for callback in callbacks:
@@ -132,10 +157,13 @@ async def afinished(call: Call, cache: CacheInfo, response: Callable[[], Any]) -
             _callback_failed(callback)
 
 
-def failed(call: Call, error: BaseException, seconds: float) -> None:
+def failed(call: Call, error: BaseException, seconds: float, alias: str = "") -> None:
     """Tell signal receivers and sync callbacks that a call has failed."""
+    _tell("failed", call, error, seconds, alias)
     if signals.call_failed.receivers:
-        signals.call_failed.send_robust(sender=Call, call=call, error=error)
+        signals.call_failed.send_robust(
+            sender=Call, call=call, error=error, seconds=seconds, alias=alias
+        )
     for callback in callbacks:
         try:
             callback.log_failure_event(_kwargs(call, None), error, *_period(seconds))
@@ -143,10 +171,13 @@ def failed(call: Call, error: BaseException, seconds: float) -> None:
             _callback_failed(callback)
 
 
-async def afailed(call: Call, error: BaseException, seconds: float) -> None:
+async def afailed(call: Call, error: BaseException, seconds: float, alias: str = "") -> None:
     """As `failed`, for async calls."""
+    _tell("failed", call, error, seconds, alias)
     if signals.call_failed.receivers:
-        await signals.call_failed.asend_robust(sender=Call, call=call, error=error)
+        await signals.call_failed.asend_robust(
+            sender=Call, call=call, error=error, seconds=seconds, alias=alias
+        )
     for callback in callbacks:
         try:
             await callback.async_log_failure_event(_kwargs(call, None), error, *_period(seconds))

@@ -106,7 +106,7 @@ def share(
                 events.count("follower_timeout")
             elif not isinstance(error, Unshared):
                 # The leader's error is the followers' too: they don't try again.
-                raise copy.copy(error) from error
+                raise own_copy(error) from error
             envelope, items = ask()
             write(plan, items, envelope)
             return envelope, plan.outcome
@@ -201,6 +201,14 @@ def _agree(
         return None, None
     events.count("follower_timeout")
     return None, None
+
+
+def own_copy(error: Exception) -> Exception:
+    """The error for one more caller, who may change it. One that cannot be copied is shared."""
+    try:
+        return copy.copy(error)
+    except Exception:
+        return error
 
 
 def write(

@@ -127,11 +127,12 @@ def _worth(record: CallRecord) -> Worth:
     whole = usage if record.served else Usage()
     saved = usage_of(header, "saved") if "saved" in header else whole
     paid = Usage(*map(_limited, (usage - saved).as_dict().values()))
-    cost = cost_of(record.model, paid)
+    model = header.get("priced_as") or record.model
+    cost = cost_of(model, paid)
     return Worth(
         (paid.input, paid.output, paid.cached, saved.input, saved.output, saved.cached),
         cost,
-        cost_of(record.model, saved),
+        cost_of(model, saved),
         cost is None and usage.total > 0,
         float(header.get("seconds", 0.0)),
     )

@@ -30,9 +30,14 @@ _SORTED_ANY_KEYS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 # Headers that identify the caller, the client or the trace, never the question.
 SAFE_HEADERS: Final = frozenset(
     {
+        "accept",
         "accept-encoding",
         "api-key",
         "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
         "idempotency-key",
         "openai-organization",
         "openai-project",
@@ -44,6 +49,8 @@ SAFE_HEADERS: Final = frozenset(
         "x-request-id",
     }
 )
+_SDKS_OWN: Final = "x-stainless-"
+"""How the headers begin in which the providers' SDKs tell of themselves."""
 
 
 class Uncacheable(LLMCacheError):
@@ -63,13 +70,13 @@ def wire_default(value: object) -> Any:
         return str(value)
     elif isinstance(value, Mapping):
         plain = dict(value)
-        _refuse_not_finite(plain)
+        refuse_not_finite(plain)
         return plain
     else:
         dump = getattr(value, "model_dump", None)
         if dump is not None:
             dumped = dump(mode="json", exclude_unset=True)
-            _refuse_not_finite([dumped])
+            refuse_not_finite([dumped])
             return dumped
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
 
@@ -93,14 +100,14 @@ def canonical(material: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         cause = error.__cause__ or error
         raise Uncacheable(f"the request cannot be written as JSON: {cause}") from error
-    _refuse_not_finite(material)
+    refuse_not_finite(material)
     return data
 
 
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
-def _refuse_not_finite(value: Any) -> None:
+def refuse_not_finite(value: Any) -> None:
     """orjson writes NaN and the infinities as null, which would make them one with None."""
     parts = value.values() if isinstance(value, dict) else value
     for part in parts:
@@ -109,9 +116,9 @@ def _refuse_not_finite(value: Any) -> None:
             continue
         if isinstance(part, float):
             if not isfinite(part):
-                raise Uncacheable(f"the request contains {part}, which is not JSON")
+                raise Uncacheable(f"it contains {part}, which is not JSON")
         elif isinstance(part, (dict, list, tuple)):
-            _refuse_not_finite(part)
+            refuse_not_finite(part)
 
 
 def material(
@@ -159,7 +166,11 @@ def _add_transport(result: dict[str, Any], transport: Mapping[str, Any]) -> None
 def asking_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """The headers that can change an answer, by their names in lower case."""
     lowered = {name.lower(): value for name, value in headers.items()}
-    return {name: value for name, value in lowered.items() if name not in SAFE_HEADERS}
+    return {
+        name: value
+        for name, value in lowered.items()
+        if name not in SAFE_HEADERS and not name.startswith(_SDKS_OWN)
+    }
 
 
 def _hidden(value: object) -> str:

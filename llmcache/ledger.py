@@ -189,7 +189,7 @@ def _row(record: EntryRecord) -> Entry:
         input_tokens=usage.input,
         output_tokens=usage.output,
         cached_tokens=usage.cached,
-        cost=cost_of(header.get("model") or "", usage),
+        cost=cost_of(header.get("priced_as") or header.get("model") or "", usage),
         upstream_seconds=header.get("seconds", 0.0),
         created=moment(record.created),
         expires=None if record.expires is None else moment(record.expires),

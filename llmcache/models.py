@@ -19,6 +19,7 @@ from llmcache.querysets import (
     HourlyStatQuerySet,
     MatchedPairQuerySet,
 )
+from llmcache.virtual_keys import VirtualKey as VirtualKey
 
 ALIAS_LENGTH = 64
 NAME_LENGTH = 200

@@ -118,13 +118,18 @@ class CacheInfo:
     @property
     def saved_cost(self) -> float | None:
         """Money that this caller did not pay, in the price table's currency; None if unpriced."""
-        return cost_of(self.model, self.saved_usage)
+        return cost_of(self.priced_as, self.saved_usage)
 
     @property
     def cost(self) -> float | None:
         """Money that this caller paid for this answer; None if the model has no price."""
         paid = self.usage - self.saved_usage
-        return cost_of(self.model, paid)
+        return cost_of(self.priced_as, paid)
+
+    @property
+    def priced_as(self) -> str:
+        """The model whose price counts: of a view or a function, the one that its answer names."""
+        return str(self._noted().get("priced_as") or self.model)
 
     def __repr__(self) -> str:
         reason = f", reason={self.reason!r}" if self.reason else ""

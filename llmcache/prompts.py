@@ -23,6 +23,7 @@ PROMPTS: Final = frozenset(
         "body",
         "input",
         "instructions",
+        "key",
         "messages",
         "prediction",
         "prompt",
@@ -50,13 +51,13 @@ def described(material: bytes) -> tuple[str, str]:
     if config.store_prompts == "none":
         return "", _written(_hidden(parsed))
     try:
-        redacted = _redacted(parsed, _redactor(config.redact))
+        allowed = _redacted(parsed, _redactor(config.redact))
     except Exception:
         events.warn_once("redact_error", "REDACT failed; nothing of the prompt is kept")
         return "", _written(_hidden(parsed))
-    preview = clean(" ".join(_preview(redacted).split()), _LONGEST_PREVIEW)
+    preview = clean(" ".join(_preview(allowed).split()), _LONGEST_PREVIEW)
     whole = config.store_prompts == "full"
-    shown = _written(redacted) if whole else ""
+    shown = _written(allowed) if whole else ""
     if not whole or len(shown) > _LONGEST_MATERIAL:
         shown = _written(_hidden(parsed))
     return preview, shown
@@ -68,13 +69,21 @@ def kept(text: str) -> tuple[str, bool]:
     if config.store_prompts == "none":
         return "", False
     try:
-        redacted = _redactor(config.redact)(text)
+        allowed = _redactor(config.redact)(text)
     except Exception:
         events.warn_once("redact_error", "REDACT failed; nothing of the prompt is kept")
         return "", False
     length = _LONGEST_MATERIAL if config.store_prompts == "full" else _LONGEST_PREVIEW
-    cleaned = clean(redacted, length)
+    cleaned = clean(allowed, length)
     return cleaned, cleaned == text
+
+
+def redacted(params: dict[str, Any]) -> dict[str, Any]:
+    """A call's parameters with REDACT applied to every text of a prompt, and long data in it, such
+    as an image, replaced by its hash."""
+    material = _redacted({"params": params}, _redactor(conf.config().redact))
+    found: dict[str, Any] = material["params"]
+    return found
 
 
 def _written(material: object) -> str:
@@ -149,7 +158,7 @@ def _preview(material: Mapping[str, Any]) -> str:
         value = params.get(name)
         if value:
             return _text(value)
-    for name in ("body", "arguments", "query"):
+    for name in ("key", "body", "arguments", "query"):
         value = params.get(name)
         if value:
             inner = _preview({"params": value}) if isinstance(value, dict) else _text(value)

@@ -56,7 +56,8 @@ class Recorder:
         self._calls: deque[tuple[Any, ...]] = deque()
         self._entries: deque[EntryRecord] = deque()
         self._delivery = Delivery()
-        self._lost = 0
+        self._lost = 0  # ever
+        self._told = 0  # of these, in the figures
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -261,9 +262,19 @@ class Recorder:
         calls, entries, delivery = self._calls, self._entries, self._delivery
         taken = [CallRecord(*calls.popleft()) for _ in range(min(len(calls), _BATCH))]
         stored = [entries.popleft() for _ in range(min(len(entries), _BATCH))]
-        lost, self._lost = self._lost, 0
-        lost, delivery.lost = lost + delivery.lost, 0
+        lost, self._told = self.dropped + delivery.lost, self._lost
+        delivery.lost = 0
         return Batch(taken, stored, lost)
+
+    @property
+    def dropped(self) -> int:
+        """How many records were dropped since the last writing, for want of room."""
+        return self._lost - self._told
+
+    @property
+    def dropped_ever(self) -> int:
+        """How many records this process has dropped so far, for want of room."""
+        return self._lost
 
     @property
     def waiting(self) -> int:

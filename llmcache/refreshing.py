@@ -28,6 +28,7 @@ from llmcache.models import Entry, RecordBatch
 from llmcache.outcome import MISS
 from llmcache.response import Response
 from llmcache.store import Store
+from llmcache.streams import OWN_KINDS
 from llmcache.task_queue import in_place
 from llmcache.upstreams import upstreams
 
@@ -116,10 +117,10 @@ def _whole_material(entry: Entry) -> dict[str, Any]:
     material = orjson.loads(entry.material) if entry.material else {}
     if not material:
         raise NotRepeatable("The index keeps nothing of this entry's call.")
-    if material["kind"] not in calls.KINDS:
+    if material.get("kind") in OWN_KINDS:
         raise NotRepeatable(
-            "The answer comes from a view or a function of the site, not from a provider: only a "
-            "request, or a call of the function, makes it again."
+            "A view or a function of this site made the answer: evict the entry, or "
+            "call refresh() of the function."
         )
     if "key" in material:
         raise NotRepeatable(

@@ -13,18 +13,18 @@ from llmcache.caching import Cache, for_alias
 from llmcache.conf import DEFAULT_ALIAS
 from llmcache.exceptions import InvalidRequest
 
-_UNSET: Final = object()
-_process: object = _UNSET
-_context: ContextVar[object] = ContextVar("llmcache.cache", default=_UNSET)
+UNSET: Final = object()
+_process: object = UNSET
+_context: ContextVar[object] = ContextVar("llmcache.cache", default=UNSET)
 
 
 def current() -> Cache | None:
     """The cache in force here; None when caching is off. Until somebody says otherwise it is the
     alias "default" of the settings."""
     chosen = _context.get()
-    if chosen is _UNSET:
+    if chosen is UNSET:
         chosen = _process
-        if chosen is _UNSET:
+        if chosen is UNSET:
             return for_alias(DEFAULT_ALIAS)
     return chosen  # type: ignore[return-value]
 
@@ -49,10 +49,18 @@ def use(cache: Cache | None) -> None:
     _process = check(cache)
 
 
+def exchange(choice: object) -> object:
+    """Replace the process's choice, and give back what it was so that it can be put back: a Cache,
+    None for no caching, or UNSET for the settings' alias "default"."""
+    global _process
+    before, _process = _process, choice
+    return before
+
+
 def reset() -> None:
     """Back to the settings' alias "default" for the process."""
     global _process
-    _process = _UNSET
+    _process = UNSET
 
 
 class Switched:

@@ -19,6 +19,7 @@ from llmcache.admin.dashboard import DashboardAdmin
 from llmcache.admin.entries import EntryAdmin
 from llmcache.admin.similar_pairs import MatchedPairAdmin
 from llmcache.admin.tools import ToolsAdmin, register
+from llmcache.admin.virtual_keys import VirtualKeyAdmin
 
 __all__ = [
     "CallAdmin",
@@ -27,6 +28,7 @@ __all__ = [
     "EvictionAdmin",
     "MatchedPairAdmin",
     "ToolsAdmin",
+    "VirtualKeyAdmin",
     "register",
 ]
 

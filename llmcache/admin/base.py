@@ -34,6 +34,7 @@ def navigation(request: HttpRequest, site: admin.AdminSite) -> list[dict[str, An
         (_("Explain"), "explain", "llmcache.view_entry"),
         (_("Stores"), "aliases", "llmcache.view_entry"),
         (_("Similar pairs"), "matchedpair_changelist", "llmcache.view_matchedpair"),
+        (_("Virtual keys"), "virtualkey_changelist", "llmcache.view_virtualkey"),
         (_("Evictions"), "eviction_changelist", "llmcache.view_eviction"),
     )
     found = []

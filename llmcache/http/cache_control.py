@@ -16,7 +16,9 @@ CLIENTS_MAY: Final = frozenset(
 """The directives that are understood."""
 _FLAGS: Final = frozenset({"no-cache", "no-store", "only-if-cached"})
 _SECONDS: Final = {"max-age": "s-maxage", "stale-if-error": "stale-if-error"}
-_DIRECTIVE: Final = re.compile(r'\s*([\w-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,;]*))?')
+_ELEMENT: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+"""A directive with its argument; a comma within quotes does not end it."""
+_MOST_DIGITS: Final = 10
 _LONGEST: Final = 2**31
 """Seconds: what RFC 9111 section 1.2.2 lets a cache take a greater number for."""
 
@@ -32,17 +34,25 @@ def controls_of(
         pragma: the value of `Pragma`, which says `no-cache` where there is no `Cache-Control`.
     """
     if header is None:
-        header = "no-cache" if pragma and "no-cache" in pragma.lower() else ""
+        words = (pragma or "").lower().split(",")
+        header = "no-cache" if "no-cache" in (word.strip() for word in words) else ""
     controls: dict[str, Any] = {}
-    for match in _DIRECTIVE.finditer(header):
-        name, value = match[1].lower(), (match[2] or "").strip('"')
+    for element in _ELEMENT.findall(header):
+        name, _, value = element.partition("=")
+        name = name.strip().lower()
         if name not in allowed:
             continue
         if name in _FLAGS:
             controls[name] = True
         elif name in _SECONDS:
-            control = _SECONDS[name]
-            # An age that cannot be read counts as passed: no answer is fresh enough.
-            seconds = min(int(value), _LONGEST) if value.isascii() and value.isdigit() else 0
+            control, seconds = _SECONDS[name], _seconds(value.strip().strip('"'))
             controls[control] = min(seconds, controls.get(control, seconds))
     return controls
+
+
+def _seconds(value: str) -> int:
+    """An age. One that cannot be read counts as passed: no answer is fresh enough."""
+    if not (value.isascii() and value.isdigit()):
+        return 0
+    value = value.lstrip("0") or "0"
+    return _LONGEST if len(value) > _MOST_DIGITS else min(int(value), _LONGEST)

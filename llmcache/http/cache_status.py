@@ -24,16 +24,22 @@ _FORWARDED: Final = {
 }
 
 
-def headers_for(info: CacheInfo) -> dict[str, str]:
+def headers_for(info: CacheInfo, *, expose: bool = True) -> dict[str, str]:
     """The headers that tell a client where its answer came from. None of them shows a prompt, a
     scope or a credential.
+
+    Args:
+        expose: False leaves out the entry's key, the reasons and all figures.
     """
+    if not expose:
+        bare = {"Cache-Status": _status(info, expose=False)}
+        return bare | ({"Age": str(int(info.age))} if info.outcome in (HIT, STALE) else {})
     headers = {"Cache-Status": _status(info), "X-LLMCache-Outcome": info.outcome}
     if info.outcome in (HIT, STALE):
         headers["Age"] = str(int(info.age))
         headers["X-LLMCache-Layer"] = _printable(info.layer)
     if info.key:
-        headers["X-LLMCache-Key"] = info.key
+        headers["X-LLMCache-Key"] = _printable(info.key)
     if info.similarity is not None and info.match is not None:
         headers["X-LLMCache-Similarity"] = f"{info.similarity:.4f}"
     if info.items is not None:
@@ -51,10 +57,10 @@ def not_cached(digest: str | None) -> dict[str, str]:
         "Cache-Status": f'{CACHE}; fwd=miss; detail="only-if-cached"',
         "X-LLMCache-Outcome": "miss",
     }
-    return headers | ({"X-LLMCache-Key": digest} if digest else {})
+    return headers | ({"X-LLMCache-Key": _printable(digest)} if digest else {})
 
 
-def _status(info: CacheInfo) -> str:
+def _status(info: CacheInfo, *, expose: bool = True) -> str:
     said = [CACHE]
     partial = info.items is not None and 0 < info.items[0] < info.items[1]
     if info.outcome in (HIT, STALE):
@@ -72,8 +78,10 @@ def _status(info: CacheInfo) -> str:
             said.append("collapsed")
     if info.stored:
         said.append("stored")
+    if not expose:
+        return "; ".join(said)
     if info.key:
-        said.append(f'key="{info.key}"')
+        said.append(f"key={_quoted(info.key)}")
     if info.outcome == ERROR:
         said.append('detail="the store failed"')
     elif info.reason and info.outcome != BYPASS:

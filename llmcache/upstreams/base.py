@@ -56,9 +56,13 @@ class BaseUpstream:
 
     Attributes:
         kinds: the kinds of call that it answers.
+        fields: the parameters that strangers may set, where others would configure the upstream
+            rather than reach the provider; None where all reach the provider.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset(KINDS) - {"messages"}
+
+    fields: ClassVar[frozenset[str] | None] = None
 
     def __init__(self, settings: ProviderSettings) -> None:
         self.settings = settings

@@ -36,6 +36,21 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 }
 
 
+_FIELDS: Final = frozenset(
+    {
+        *("audio", "dimensions", "encoding_format", "file", "frequency_penalty"),
+        *("function_call", "functions", "include", "input", "instructions", "language"),
+        *("logit_bias", "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens"),
+        *("messages", "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty"),
+        *("previous_response_id", "prompt", "reasoning", "reasoning_effort", "response_format"),
+        *("safety_identifier", "seed", "service_tier", "stop", "store", "suffix", "temperature"),
+        *("text", "timestamp_granularities", "tool_choice", "tools", "top_k", "top_logprobs"),
+        *("top_p", "truncation", "user", "verbosity", "web_search_options", "best_of", "echo"),
+    }
+)
+"""What of OpenAI's parameters describes a request; any other may tell LiteLLM where to send it."""
+
+
 class LiteLLMUpstream(BaseUpstream):
     """Calls through `litellm.completion` and its siblings; models are named as LiteLLM names them.
 
@@ -49,6 +64,8 @@ class LiteLLMUpstream(BaseUpstream):
     LiteLLM reports a stream that merely ends as complete, so such an answer counts as whole; one
     whose connection breaks raises `StreamBroken`.
     """
+
+    fields = _FIELDS
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)

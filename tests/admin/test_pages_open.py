@@ -21,8 +21,12 @@ PAGES = (
     "explain",
     "aliases",
     "matchedpair_changelist",
+    "virtualkey_changelist",
 )
-NAMES = ("Dashboard", "Entries", "Calls", "Explain", "Stores", "Similar pairs", "Evictions")
+NAMES = (
+    *("Dashboard", "Entries", "Calls", "Explain", "Stores", "Similar pairs", "Virtual keys"),
+    "Evictions",
+)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -34,7 +38,7 @@ def test_every_page_opens_on_an_empty_site_and_leads_to_all_others(
     assert response.status_code == 200
     page = response.content.decode()
     navigation = page.partition('<nav class="llmcache-nav"')[2].partition("</nav>")[0]
-    assert [f">{other}</a>" in navigation for other in NAMES] == [True] * 7
+    assert [f">{other}</a>" in navigation for other in NAMES] == [True] * len(NAMES)
     assert navigation.count('aria-current="page"') == 1 and page.count("<h1>") == 1
     assert "<script>" not in page and "style=" not in page
 
@@ -50,7 +54,7 @@ def test_every_page_opens_on_a_site_in_use_in_few_queries(
     for number in range(30):
         entry = ask(f"question {number % 20}", cache={"namespace": f"n{number % 3}"})
     admin_client.post(address("entry_evict", entry.pk))
-    names = ("entry", "call", "eviction", "hourlystat", "matchedpair", "payload")
+    names = ("entry", "call", "eviction", "hourlystat", "matchedpair", "virtualkey", "payload")
     client = person(*(f"view_{name}" for name in names))
     with django_assert_max_num_queries(9):
         response = client.get(address(name))

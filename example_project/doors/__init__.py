@@ -1,0 +1,1 @@
+"""One page for each of the other doors to the cache."""

@@ -1,0 +1,1 @@
+"""The fourth door: an HTTP API like the providers' own, behind `include("llmcache.urls")`."""

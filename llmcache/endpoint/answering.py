@@ -1,0 +1,87 @@
+"""From an answer to an HTTP response: whole, streamed as it arrives, or plain text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final
+
+import orjson
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from llmcache.calls import Call
+from llmcache.endpoint import errors
+from llmcache.exceptions import UpstreamError
+from llmcache.http import cache_status, event_stream
+from llmcache.http.requests import text_format
+from llmcache.outcome import CacheInfo
+from llmcache.response import Response
+from llmcache.streaming import AsyncStream, Stream
+
+Ended = Callable[[CacheInfo], Any]
+"""Called once the answer is complete, with where it came from."""
+_NOT_HELD_BACK: Final = {"X-Accel-Buffering": "no"}
+"""For nginx, which would collect a stream before it passes it on."""
+
+
+def whole(call: Call, answer: Response) -> HttpResponseBase:
+    """An answer that is no stream."""
+    content, kind = answer.raw, "application/json"
+    plain = text_format(call.params) if call.kind == "transcription" else None
+    if plain is not None:
+        content, kind = str(orjson.loads(content).get("text", "")).encode(), plain
+    return _told(HttpResponse(content, content_type=kind), answer.cache)
+
+
+def streamed(call: Call, answer: Stream, ended: Ended) -> HttpResponseBase:
+    """A stream's events, each passed on when it arrives."""
+    content = _events(call.kind, answer, ended)
+    return _stream(content, answer.cache)
+
+
+def astreamed(call: Call, answer: AsyncStream, ended: Ended) -> HttpResponseBase:
+    """As `streamed`; `ended` gives something to await."""
+    content = _aevents(call.kind, answer, ended)
+    return _stream(content, answer.cache)
+
+
+def _stream(content: Any, info: CacheInfo) -> HttpResponseBase:
+    kind = event_stream.CONTENT_TYPE
+    response = StreamingHttpResponse(content, content_type=kind, headers=_NOT_HELD_BACK)
+    return _told(response, info)
+
+
+def _told(response: HttpResponseBase, info: CacheInfo) -> HttpResponseBase:
+    for name, value in cache_status.headers_for(info).items():
+        response.headers[name] = value
+    return response
+
+
+def _events(kind: str, answer: Stream, ended: Ended) -> Iterator[bytes]:
+    with answer:
+        try:
+            yield from event_stream.frames(kind, answer.raw_events())
+        except UpstreamError as error:
+            yield _broken(kind, error)
+        else:
+            ended(answer.cache)
+
+
+async def _aevents(kind: str, answer: AsyncStream, ended: Ended) -> AsyncIterator[bytes]:
+    async with answer:
+        try:
+            async for piece in event_stream.aframes(kind, answer.raw_events()):
+                yield piece
+        except UpstreamError as error:
+            yield _broken(kind, error)
+        else:
+            await ended(answer.cache)
+
+
+def _broken(kind: str, error: UpstreamError) -> bytes:
+    """The last event of a stream that broke off. Nothing follows it: no end is pretended."""
+    body = errors.body_of(errors.of_upstream(error), anthropic=kind == "messages")
+    data = orjson.dumps(body)
+    if kind == "completion":
+        return b"data: %s\n\n" % data
+    return b"event: error\ndata: %s\n\n" % data

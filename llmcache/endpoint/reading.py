@@ -1,0 +1,98 @@
+"""From a request to the endpoint to a call, made of nothing that its caller may not say."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.http.request import UnreadablePostError
+
+from llmcache import conf, controls
+from llmcache.calls import LOCAL, TRANSPORT, Call, from_body
+from llmcache.endpoint.errors import Refused
+from llmcache.exceptions import InvalidRequest
+from llmcache.http import cache_control, requests
+from llmcache.upstreams import upstreams
+from llmcache.virtual_keys import Holder
+
+_PASSED_ON: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
+"""Headers of a request that the provider gets too."""
+_NOT_FOR_CALLERS: Final = (TRANSPORT | LOCAL) - {"model", "stream", "cache"}
+"""Fields that would say where a call goes, or with whose credentials."""
+_STATEFUL: Final = ("background", "conversation")
+
+
+def body_of(request: HttpRequest) -> bytes:
+    """The request's body.
+
+    Raises:
+        Refused: it is over ENDPOINT_MAX_BODY, or cannot be read.
+    """
+    most = conf.config().endpoint_max_body
+    too_large = Refused(413, f"The request's body is over {most} bytes.", "request_too_large")
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > most:
+            raise too_large
+        body = request.read(most + 1)
+    except (ValueError, OSError, UnreadablePostError) as error:
+        raise Refused(400, "The request's body cannot be read.") from error
+    if len(body) > most:
+        raise too_large
+    return body
+
+
+def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) -> Call:
+    """The call that a request makes.
+
+    Raises:
+        Refused: it is not understood, or its caller may not make it.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    wanted = "multipart/form-data" if kind == "transcription" else "application/json"
+    if not content_type.startswith(wanted):
+        raise Refused(415, f"Send the request as {wanted}.", "unsupported_media_type")
+    try:
+        fields = requests.arguments_of(kind, body_of(request), content_type)
+        asked = _asked(request, fields.pop("cache", None), holder)
+        for name in fields:
+            if name in _NOT_FOR_CALLERS:
+                raise InvalidRequest(f"The field {name!r} cannot be set by callers: leave it out.")
+        if kind == "responses" and any(fields.get(name) for name in _STATEFUL):
+            asked = {**asked, "no-cache": True, "no-store": True}
+        read = controls.parse(
+            {
+                **asked,
+                "scope": holder.scope,
+                "caller": holder.caller,
+                **({"namespace": holder.namespace} if holder.namespace else {}),
+            }
+        )
+        headers = {name: request.headers[name] for name in _PASSED_ON if request.headers.get(name)}
+        transport = {"extra_headers": headers} if headers else {}
+        call = from_body(kind, fields, is_async=is_async, transport=transport, controls=read)
+    except InvalidRequest as error:
+        raise Refused(400, str(error)) from error
+    _check_model(call, holder)
+    return call
+
+
+def _asked(request: HttpRequest, given: Any, holder: Holder) -> dict[str, Any]:
+    """What the caller says of caching, in the body's `cache` or by `Cache-Control`."""
+    if given is not None and not isinstance(given, dict):
+        raise InvalidRequest("The field 'cache' must be an object, such as {\"ttl\": 60}.")
+    for name in given or {}:
+        if name in controls.NAMES and name not in holder.controls:
+            raise Refused(403, f"This key may not use the cache control {name!r}.", "not_allowed")
+    header = request.headers.get("Cache-Control")
+    return {**cache_control.controls_of(header, holder.controls), **(given or {})}
+
+
+def _check_model(call: Call, holder: Holder) -> None:
+    if not holder.may_use(call.model):
+        raise Refused(404, f"This key may not use the model {call.model!r}.", "model_not_found")
+    upstream = upstreams.route(call.model).upstream
+    if upstream.fields is None:
+        return
+    for name in call.params:
+        if name not in upstream.fields:
+            raise Refused(400, f"The field {name!r} is not known for this model: leave it out.")

@@ -1,0 +1,1 @@
+"""Functions whose results are cached: what keys them, and which results survive a store."""

@@ -1,0 +1,81 @@
+"""What of a request is part of its answer's key."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.timezone import get_current_timezone_name
+from django.utils.translation import get_language
+
+from llmcache.keys import file_digest
+from llmcache.views.scopes import hashed
+
+_TOKEN: Final = "csrfmiddlewaretoken"  # noqa: S105
+_FORM: Final = "application/x-www-form-urlencoded"
+_FILES: Final = "multipart/form-data"
+# Longer ones do not survive the parser: two of them may read as one float.
+_LONG_NUMBER: Final = re.compile(rb"\d{17}")
+
+
+def params_of(request: HttpRequest, vary_on: tuple[str, ...], key: str | None) -> dict[str, Any]:
+    """The call's parameters, by name. A HEAD request has those of the GET request it stands for.
+
+    Args:
+        vary_on: names of headers that are part of the key; their values show up hashed.
+        key: the site's own key, in place of path, query and body.
+
+    Raises:
+        RequestDataTooBig, RawPostDataException, SuspiciousOperation: the body cannot be read.
+    """
+    params: dict[str, Any] = {"method": "GET" if request.method == "HEAD" else request.method}
+    if key is None:
+        params["path"] = f"{request.scheme}://{request.get_host()}{request.path}"
+        if request.GET:
+            params["query"] = dict(request.GET.lists())
+        params |= _body(request)
+    else:
+        params["key"] = key
+    if settings.USE_I18N:
+        params["language"] = getattr(request, "LANGUAGE_CODE", None) or get_language()
+    if settings.USE_TZ:
+        params["time_zone"] = get_current_timezone_name()
+    if vary_on:
+        params["headers"] = {
+            name.lower(): hashed(value) if (value := request.headers.get(name)) else None
+            for name in vary_on
+        }
+    return params
+
+
+def _body(request: HttpRequest) -> dict[str, Any]:
+    """The body as people can read it, beside the form that it had; {} where there is none."""
+    kind = request.content_type or ""
+    if request.method == "POST" and kind == _FILES:
+        most: Any = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if most is None or int(request.META.get("CONTENT_LENGTH") or 0) <= most:
+            _ = request.body  # read first, so that the view may still read it after the fields
+        files = {
+            name: [[file.name, file.content_type, file_digest(file)] for file in each]
+            for name, each in request.FILES.lists()
+        }
+        return {"format": "form", "body": _fields(request), "files": files}
+    raw = request.body
+    if not raw:
+        return {}
+    if request.method == "POST" and kind == _FORM:
+        return {"format": "form", "body": _fields(request)}
+    if (kind == "application/json" or kind.endswith("+json")) and not _LONG_NUMBER.search(raw):
+        try:
+            return {"format": "json", "body": orjson.loads(raw)}
+        except ValueError:
+            pass
+    return {"format": request.META.get("CONTENT_TYPE", ""), "body": sha256(raw).hexdigest()}
+
+
+def _fields(request: HttpRequest) -> dict[str, Any]:
+    return {name: values for name, values in request.POST.lists() if name != _TOKEN}

@@ -1,0 +1,133 @@
+"""What a view looks at and leaves behind in its request, as far as it makes the answer private."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+_CSRF: Final = "CSRF_COOKIE_NEEDS_UPDATE"
+_NAME_SCOPE: Final = (
+    "and nothing says whose the answer is: give the decorator a scope, or scope=None if all "
+    "visitors may share what it answers"
+)
+
+
+class Watch:
+    """Watches a request while its view runs, and then gives the request back as it was.
+
+    Args:
+        strict: whether to refuse what depends on who asks, because the key does not say who does.
+    """
+
+    def __init__(self, request: HttpRequest, *, strict: bool) -> None:
+        self.request = request
+        self.strict = strict
+        self._seen: list[str] = []
+        self._session = getattr(request, "session", None)
+        self._accessed = bool(getattr(self._session, "accessed", False))
+        self._modified = bool(getattr(self._session, "modified", False))
+        self._set_session(accessed=False, modified=False)
+        self._token_used = request.META.pop(_CSRF, False)
+        messages = getattr(request, "_messages", None)
+        self._messages = messages
+        self._messages_before = self._messages_now()
+        self._replaced: dict[str, tuple[Any, Any]] = {}
+        if strict:
+            self._put_watchers()
+
+    def _set_session(self, *, accessed: bool, modified: bool) -> None:
+        if self._session is not None:
+            self._session.accessed = accessed
+            self._session.modified = modified
+
+    def _messages_now(self) -> tuple[object, object]:
+        storage = self._messages
+        return getattr(storage, "added_new", False), getattr(storage, "used", False)
+
+    def _put_watchers(self) -> None:
+        request: Any = self.request
+        given = request.__dict__
+        if "user" in given:
+            user = given["user"]
+            self._replace("user", SimpleLazyObject(lambda: self._saw("request.user", user)))
+        if "auser" in given:
+            auser = given["auser"]
+
+            async def watched() -> Any:
+                return self._saw("request.user", await auser())
+
+            self._replace("auser", watched)
+        self._replace("COOKIES", _Cookies(request.COOKIES, self))
+
+    def _replace(self, name: str, value: object) -> None:
+        self._replaced[name] = getattr(self.request, name), value
+        setattr(self.request, name, value)
+
+    def _saw(self, what: str, value: Any) -> Any:
+        self._seen.append(what)
+        return value
+
+    def saw_cookie(self, name: str) -> None:
+        self._seen.append(f"the cookie {name!r}")
+
+    def found(self) -> str:
+        """Why the answer is private as far as the request tells; "" if it is not."""
+        if self.request.META.get(_CSRF):
+            return "it uses a CSRF token"
+        if self._messages_now() != self._messages_before:
+            return "it adds or shows a message"
+        if self._session is not None and self._session.modified:
+            return "the view changed the session"
+        if self.strict:
+            if self._seen:
+                return f"the view looked at {self._seen[0]} {_NAME_SCOPE}"
+            if self._session is not None and self._session.accessed:
+                return f"the view looked at request.session {_NAME_SCOPE}"
+        return ""
+
+    def release(self) -> None:
+        """Give the request back, with all that the middleware above must know noted in it."""
+        session = self._session
+        if session is not None:
+            self._set_session(
+                accessed=session.accessed or self._accessed,
+                modified=session.modified or self._modified,
+            )
+        if self._token_used:
+            self.request.META[_CSRF] = self._token_used
+        for name, (before, watcher) in self._replaced.items():
+            if self.request.__dict__.get(name) is watcher:  # a login puts a user of its own there
+                setattr(self.request, name, before)
+        self._replaced.clear()
+
+
+class _Cookies(dict[str, str]):
+    """A request's cookies, which tell when one that is there is read."""
+
+    def __init__(self, cookies: dict[str, str], watch: Watch) -> None:
+        super().__init__(cookies)
+        self._watch = watch
+
+    def _note(self, name: str) -> None:
+        if name in self:
+            self._watch.saw_cookie(name)
+
+    def __getitem__(self, name: str) -> str:
+        self._note(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._note(name)
+        return super().get(name, default)
+
+    def items(self) -> Any:
+        for name in list(self)[:1]:
+            self._watch.saw_cookie(name)
+        return super().items()
+
+    def values(self) -> Any:
+        for name in list(self)[:1]:
+            self._watch.saw_cookie(name)
+        return super().values()

@@ -1,0 +1,103 @@
+"""One way to write a case for sync and async views alike: the view, the client that asks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.http import HttpRequest
+from django.test import AsyncClient, Client
+from django.urls import path
+
+
+class Urls:
+    """A module of URLs, as ROOT_URLCONF takes it."""
+
+    def __init__(self, **views: Any) -> None:
+        self.urlpatterns = [path(f"{name}/", view, name=name) for name, view in views.items()]
+
+
+class Door:
+    """The tests' site with these views, asked in the sync or in the async way.
+
+    Views are written sync. `view` makes an async one of them for the async door.
+    """
+
+    def __init__(self, settings: Any, *, is_async: bool) -> None:
+        self.is_async = is_async
+        self._settings = settings
+        self._runner = asyncio.Runner()
+
+    def view(self, function: Callable[..., Any]) -> Any:
+        """The function as a view of this door's kind."""
+        if not self.is_async:
+            return function
+
+        async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            await asyncio.sleep(0)
+            return function(request, *args, **kwargs)
+
+        view.__name__ = view.__qualname__ = function.__name__
+        view.__module__ = function.__module__
+        return view
+
+    def chunks(self, parts: Iterator[bytes]) -> Any:
+        """The parts as an iterator of this door's kind."""
+        if not self.is_async:
+            return parts
+
+        async def parts_() -> AsyncIterator[bytes]:
+            try:
+                for part in parts:
+                    await asyncio.sleep(0)
+                    yield part
+            finally:
+                parts.close()  # type: ignore[attr-defined]
+
+        return parts_()
+
+    def serve(self, **views: Any) -> None:
+        """Put views in place of the tests' own URLs."""
+        self._settings.ROOT_URLCONF = Urls(**views)
+
+    def client(self, **kwargs: Any) -> Any:
+        return AsyncClient(**kwargs) if self.is_async else Client(**kwargs)
+
+    def ask(self, name: str, client: Any = None, *, method: str = "get", **kwargs: Any) -> Any:
+        """A response, its stream read."""
+        client = client or self.client()
+        response = getattr(client, method)(name if "/" in name else f"/{name}/", **kwargs)
+        if not self.is_async:
+            return self._read(response)
+        return self._runner.run(self._aread(response))
+
+    def _read(self, response: Any) -> Any:
+        response.said = b"".join(response) if response.streaming else response.content
+        return response
+
+    async def _aread(self, asked: Any) -> Any:
+        response = await asked
+        if response.streaming:
+            response.said = b"".join([part async for part in response])
+        else:
+            response.said = response.content
+        return response
+
+    def together(self, number: int, name: str) -> list[Any]:
+        """So many identical requests at once."""
+        if not self.is_async:
+            with ThreadPoolExecutor(number) as pool:
+                return list(pool.map(lambda _: Client().get(f"/{name}/"), range(number)))
+
+        async def ask() -> list[Any]:
+            return await asyncio.gather(*(AsyncClient().get(f"/{name}/") for _ in range(number)))
+
+        return self._runner.run(ask())
+
+    def run(self, awaitable: Any) -> Any:
+        return self._runner.run(awaitable)
+
+    def close(self) -> None:
+        self._runner.close()

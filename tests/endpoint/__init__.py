@@ -1,0 +1,1 @@
+"""The endpoint: over WSGI and ASGI, under the real SDKs."""

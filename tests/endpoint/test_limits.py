@@ -1,0 +1,202 @@
+"""Limits of keys, and what they may see and evict of what is their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.test import override_settings
+
+from llmcache.endpoint import limits
+from llmcache.models import Entry, HourlyStat, VirtualKey
+from llmcache.recorder import recorder
+from llmcache.upstreams.fake import FakeUpstream
+from tests.endpoint.conftest import Caller
+
+PRICED = {"PRICING": {"m": {"input": 1_000_000.0, "output": 0.0}}}  # one unit for each input token
+
+
+def ask(caller: Caller, token: str, text: str, **more: Any) -> Any:
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+    return caller.post("v1/chat/completions", body, token)
+
+
+def test_requests_over_the_rate_are_refused_until_the_next_minute(
+    caller: Caller, key: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "time", lambda: 60_000_030.0)
+    token, other = key("one", requests_per_minute=2), key("other", requests_per_minute=2)
+    assert [ask(caller, token, "x").status_code for _ in range(3)] == [200, 200, 429]
+    refused = ask(caller, token, "x")
+    assert refused["Retry-After"] == "30"
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert ask(caller, other, "x").status_code == 200
+    monkeypatch.setattr(limits, "time", lambda: 60_000_061.0)
+    assert ask(caller, token, "x").status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_budget_is_spent_by_misses_and_not_by_hits(
+    caller: Caller, key: Callable[..., str], stream: bool
+) -> None:
+    token = key(budget=5.0)
+
+    def spend(text: str) -> int:
+        found = ask(caller, token, text, stream=stream)
+        if found.streaming:
+            caller.content(found)
+        return int(found.status_code)
+
+    with override_settings(LLMCACHE_CONFIG=PRICED):
+        assert spend("three words here") == 200
+        for _ in range(5):
+            assert spend("three words here") == 200
+        assert spend("two more") == 200
+        assert spend("two more") == 429
+        refused = ask(caller, token, "x")
+    assert refused.json()["error"]["code"] == "insufficient_quota"
+    assert refused["X-Should-Retry"] == "false"
+
+
+def test_what_was_spent_before_counts_when_the_counter_is_lost(
+    caller: Caller, key: Callable[..., str]
+) -> None:
+    token = key(budget=3.0, budget_period="total")
+    with override_settings(LLMCACHE_CONFIG=PRICED):
+        assert ask(caller, token, "three words here").status_code == 200
+        recorder.flush()
+        caches["default"].clear()
+        assert HourlyStat.objects.get().caller == "key:tester"
+        assert ask(caller, token, "more").status_code == 429
+
+
+def test_a_budget_counts_in_its_own_period(key: Callable[..., str]) -> None:
+    key(budget=1.0, budget_period="day")
+    holder = VirtualKey.objects.get().holder()
+    HourlyStat.objects.create(
+        hour="2020-01-01T00:00Z", caller="key:tester", outcome="miss", cost=7.0
+    )
+    assert limits.spent(holder) == 0.0
+
+
+def test_counters_that_fail_let_calls_through(caller: Caller, key: Callable[..., str]) -> None:
+    token = key(requests_per_minute=1, budget=1.0)
+    broken = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "limits": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+        },
+    }
+    with override_settings(CACHES=broken, LLMCACHE_CONFIG={"ENDPOINT_CACHE": "limits"}):
+        assert [ask(caller, token, "x").status_code for _ in range(3)] == [200] * 3
+
+
+def test_limits_hold_over_processes(key: Callable[..., str], redis_server: Any) -> None:
+    """Two processes stand for two clients of one Redis, whose counters they share."""
+    shared = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "limits": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": redis_server.url,
+            "KEY_PREFIX": str(random.random()),
+        },
+    }
+    key(requests_per_minute=3)
+    holder = VirtualKey.objects.get().holder()
+    with (
+        override_settings(CACHES=shared, LLMCACHE_CONFIG={"ENDPOINT_CACHE": "limits"}),
+        multiprocessing.get_context("fork").Pool(2) as pool,
+    ):
+        admitted = pool.map(_admitted, [holder] * 10)
+    assert sum(admitted) == 3
+
+
+def _admitted(holder: Any) -> bool:
+    caches.close_all()
+    try:
+        limits.admit(holder)
+    except Exception:
+        return False
+    return True
+
+
+def test_keys_never_share_answers_unless_their_scope_is_one(
+    caller: Caller, key: Callable[..., str], upstream: FakeUpstream
+) -> None:
+    tokens = [key("a"), key("b"), key("c", scope="team"), key("d", scope="team")]
+    for token in tokens:
+        ask(caller, token, "the same")
+    assert upstream.call_count == 3
+
+
+def test_no_sequence_of_calls_gives_a_key_the_answer_of_another(
+    caller: Caller, key: Callable[..., str], upstream: FakeUpstream
+) -> None:
+    tokens = {name: key(name, allowed_controls=["ttl", "no-cache"]) for name in ("a", "b", "c")}
+    owners: dict[str, str] = {}
+    chance = random.Random(3)
+    for _ in range(120):
+        name = chance.choice(list(tokens))
+        more: dict[str, Any] = chance.choice(
+            [
+                {},
+                {"cache": {"ttl": 5}},
+                {"cache": {"no-cache": True}},
+                {"cache": {"scope": "key:1"}},
+            ]
+        )
+        found = ask(caller, tokens[name], chance.choice("xyz"), **more)
+        if found.status_code == 200:
+            identity = found.json()["id"]
+            assert owners.setdefault(identity, name) == name
+
+
+def test_ping_and_stats(caller: Caller, key: Callable[..., str]) -> None:
+    token, other = key("one"), key("other")
+    assert caller.get("cache/ping", token).json()["status"] == "healthy"
+    for _ in range(3):
+        ask(caller, token, "x")
+    ask(caller, other, "y")
+    recorder.flush()
+    found = caller.get("cache/stats", token).json()
+    assert (found["requests"], found["hits"]) == (3, 2)
+    assert found["saved_tokens"] > 0
+    assert caller.get("cache/stats?hours=x", token).status_code == 400
+
+
+def test_deleting_reaches_ones_own_entries_only(caller: Caller, key: Callable[..., str]) -> None:
+    mine, other = key("one", may_evict=True), key("other")
+    digests = [ask(caller, token, "x")["X-LLMCache-Key"] for token in (mine, other)]
+    recorder.flush()
+    found = caller.post("cache/delete", {"keys": digests}, mine)
+    assert found.json() == {"evicted": 1, "failed": 0}
+    assert ask(caller, mine, "x")["X-LLMCache-Outcome"] == "miss"
+    assert ask(caller, other, "x")["X-LLMCache-Outcome"] == "hit"
+    assert caller.post("cache/delete", {"keys": digests}, other).status_code == 403
+    assert caller.post("cache/delete", {}, mine).status_code == 400
+
+
+def test_deleting_by_tag(caller: Caller, key: Callable[..., str]) -> None:
+    token = key(may_evict=True, allowed_controls=["tags"])
+    ask(caller, token, "x", cache={"tags": ["one"]})
+    ask(caller, token, "y", cache={"tags": ["two"]})
+    recorder.flush()
+    assert caller.post("cache/delete", {"tags": ["one"]}, token).json()["evicted"] == 1
+
+
+def test_flushing_empties_ones_own_scope_only(caller: Caller, key: Callable[..., str]) -> None:
+    mine, other = key("one", may_flush=True), key("other")
+    for token in (mine, other):
+        ask(caller, token, "x")
+        ask(caller, token, "y")
+    recorder.flush()
+    assert caller.post("cache/flush", {}, mine).json()["evicted"] == 2
+    assert [entry.scope for entry in Entry.objects.all()] == [
+        VirtualKey.objects.get(name="other").holder().scope
+    ] * 2
+    assert caller.post("cache/flush", {}, other).status_code == 403

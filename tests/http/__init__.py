@@ -1,0 +1,1 @@
+"""The words that the doors over HTTP share."""

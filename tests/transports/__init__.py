@@ -1,0 +1,1 @@
+"""The transports, under the real SDKs and under plain HTTP clients."""
