@@ -23,7 +23,7 @@ demo: $(READY)  ## ask a real model twice, then leave the example site running
 	$(BIN)/python manage.py demo $(if $(DEMO_EXIT),--no-serve)
 
 test: $(READY)  ## the whole suite, in random order, on real servers
-	$(BIN)/python -X dev -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -X dev -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 $(LITELLM)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(LITELLM)

@@ -91,9 +91,7 @@ async def _answer(
     recorder.call(plan, info, now)
     similar.note(plan, envelope, now)
     if events.listening():
-        await events.afinished(
-            call, info, lambda: Response(engine.body_of(call.kind, envelope), info)
-        )
+        await events.afinished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
         return AsyncStream(_replay(plan, envelope), info, hide_usage=not call.wants_usage_chunk)
     return Response(engine.body_of(call.kind, envelope), info)
@@ -157,9 +155,7 @@ async def _record(
     similar.note(plan, envelope, now)
     if events.listening():
         kind = plan.call.kind
-        await events.afinished(
-            plan.call, info, lambda: Response(engine.body_of(kind, envelope), info)
-        )
+        await events.afinished(plan.call, info, lambda: Response(engine.told(kind, envelope), info))
 
 
 # --- embeddings ---

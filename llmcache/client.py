@@ -90,7 +90,7 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     recorder.call(plan, info, now)
     similar.note(plan, envelope, now)
     if events.listening():
-        events.finished(call, info, lambda: Response(engine.body_of(call.kind, envelope), info))
+        events.finished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
         chunks = (chunk for chunk in engine.chunks_of(call.kind, envelope))
         return Stream(chunks, info, hide_usage=not call.wants_usage_chunk)
@@ -154,7 +154,7 @@ def _record(
     similar.note(plan, envelope, now)
     if events.listening():
         kind = plan.call.kind
-        events.finished(plan.call, info, lambda: Response(engine.body_of(kind, envelope), info))
+        events.finished(plan.call, info, lambda: Response(engine.told(kind, envelope), info))
 
 
 # --- embeddings ---

@@ -16,12 +16,13 @@ from django.utils.module_loading import import_string
 
 from llmcache import conf, events, keys, policy
 from llmcache.calls import Call
+from llmcache.effects import has_effects
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.records import EntryRecord
 from llmcache.store import Store
-from llmcache.streams import assemble, split
+from llmcache.streams import OWN_KINDS, assemble, split
 from llmcache.upstreams import Route, upstreams
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def _bypass_reason(call: Call, store: Store | None) -> str:
         return f"{call.call_type} is not among supported_call_types"
     if call.controls.no_cache and call.controls.no_store:
         return "no-cache and no-store"
+    if call.kind not in OWN_KINDS and has_effects(call.params):
+        return "the call has effects besides its answer"
     return ""
 
 
@@ -257,6 +260,13 @@ def body_of(kind: str, envelope: Envelope) -> bytes:
     if envelope.is_stream:
         return assemble(kind, envelope.payload.split(b"\n"))
     return envelope.payload
+
+
+def told(kind: str, envelope: Envelope) -> bytes:
+    """What of an answer is told to those who listen: all of a provider's, the head of our own."""
+    if kind in OWN_KINDS:
+        return envelope.payload.partition(b"\n")[0]
+    return body_of(kind, envelope)
 
 
 def chunks_of(kind: str, envelope: Envelope) -> Sequence[bytes]:

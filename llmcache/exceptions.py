@@ -57,7 +57,11 @@ class UpstreamError(LLMCacheError):
         message: the provider's own message, without headers or credentials.
         body: the provider's error body, parsed where it was JSON, else text.
         provider: name of the provider in LLMCACHE_PROVIDERS.
+        original: what the provider sent, or the exception of the HTTP library, where a door hands
+            that on to its caller as it was.
     """
+
+    original: object = None
 
     def __init__(
         self,

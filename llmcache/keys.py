@@ -34,23 +34,25 @@ SAFE_HEADERS: Final = frozenset(
         "accept-encoding",
         "api-key",
         "authorization",
-        "connection",
-        "content-length",
-        "content-type",
-        "host",
+        "b3",
+        "baggage",
+        "elastic-apm-traceparent",
         "idempotency-key",
         "openai-organization",
         "openai-project",
+        "sentry-trace",
         "traceparent",
         "tracestate",
         "user-agent",
+        "x-amzn-trace-id",
         "x-api-key",
         "x-client-request-id",
+        "x-cloud-trace-context",
         "x-request-id",
     }
 )
-_SDKS_OWN: Final = "x-stainless-"
-"""How the headers begin in which the providers' SDKs tell of themselves."""
+SAFE_PREFIXES: Final = ("x-b3-", "x-datadog-", "x-stainless-")
+"""The beginnings of headers of tracers, and of what the official SDKs tell about themselves."""
 
 
 class Uncacheable(LLMCacheError):
@@ -169,7 +171,7 @@ def asking_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in lowered.items()
-        if name not in SAFE_HEADERS and not name.startswith(_SDKS_OWN)
+        if name not in SAFE_HEADERS and not name.startswith(SAFE_PREFIXES)
     }
 
 

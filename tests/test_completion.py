@@ -435,3 +435,30 @@ class TestSingleFlight:
             responses = door.together(2, **ASK)
             assert upstream.call_count == 2
             assert {response.cache.outcome for response in responses} == {"miss"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"background": True},
+        {"conversation": "conv_1"},
+        {"container": "cntr_1"},
+        {"mcp_servers": [{"url": "https://example.com"}]},
+        {"tools": [{"type": "mcp", "server_label": "x"}]},
+        {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]},
+    ],
+)
+def test_a_call_with_effects_besides_its_answer_is_always_made(
+    door: Any, upstream: FakeUpstream, more: dict[str, Any]
+) -> None:
+    said = [door.responses("m", input="hello", **more).cache for _ in range(2)]
+    assert [cache.outcome for cache in said] == ["bypass", "bypass"]
+    assert "effects" in said[0].reason
+    assert upstream.call_count == 2
+
+
+def test_parameters_that_switch_effects_off_are_cached(door: Any, upstream: FakeUpstream) -> None:
+    tools = [{"type": "code_interpreter", "container": {"type": "auto"}}]
+    for _ in range(2):
+        door.responses("m", input="hello", background=False, tools=tools)
+    assert upstream.call_count == 1

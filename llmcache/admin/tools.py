@@ -278,10 +278,12 @@ def register(site: admin.AdminSite) -> None:
     from llmcache.admin.calls import CallAdmin, EvictionAdmin
     from llmcache.admin.entries import EntryAdmin
     from llmcache.admin.similar_pairs import MatchedPairAdmin
-    from llmcache.models import Call, Eviction, HourlyStat, MatchedPair
+    from llmcache.admin.virtual_keys import VirtualKeyAdmin
+    from llmcache.models import Call, Eviction, HourlyStat, MatchedPair, VirtualKey
 
     site.register(Entry, EntryAdmin)
     site.register(Call, CallAdmin)
     site.register(Eviction, EvictionAdmin)
     site.register(HourlyStat, ToolsAdmin)
     site.register(MatchedPair, MatchedPairAdmin)
+    site.register(VirtualKey, VirtualKeyAdmin)

@@ -19,7 +19,6 @@ from llmcache.endpoint import limits
 from llmcache.models import VirtualKey
 
 
-@admin.register(VirtualKey)
 class VirtualKeyAdmin(PageMixin):
     """Virtual keys."""
 

@@ -19,7 +19,6 @@ _PASSED_ON: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 """Headers of a request that the provider gets too."""
 _NOT_FOR_CALLERS: Final = (TRANSPORT | LOCAL) - {"model", "stream", "cache"}
 """Fields that would say where a call goes, or with whose credentials."""
-_STATEFUL: Final = ("background", "conversation")
 
 
 def body_of(request: HttpRequest) -> bytes:
@@ -57,8 +56,6 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
         for name in fields:
             if name in _NOT_FOR_CALLERS:
                 raise InvalidRequest(f"The field {name!r} cannot be set by callers: leave it out.")
-        if kind == "responses" and any(fields.get(name) for name in _STATEFUL):
-            asked = {**asked, "no-cache": True, "no-store": True}
         read = controls.parse(
             {
                 **asked,

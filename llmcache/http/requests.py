@@ -21,19 +21,25 @@ PATHS: Final = {
     "/audio/transcriptions": "transcription",
 }
 """The ends of the paths that are known to be safe to cache, and the kinds of call that they are."""
+_STATEFUL: Final = frozenset({"batches", "conversations", "threads"})
+"""Parts of paths whose ends are the same words and mean something else: a message to be kept."""
 _TEXT_FORMATS: Final = {"srt": "application/x-subrip", "text": "text/plain", "vtt": "text/vtt"}
 _NUMBERS: Final = ("temperature",)
 
 
-def kind_of(path: str) -> tuple[str, str] | None:
+def kind_of(path: str, more: Mapping[str, str] | None = None) -> tuple[str, str] | None:
     """The kind of call that a path is for, and what comes before its known end; None for a path
-    that is not known to be safe to cache."""
+    that is not known to be safe to cache.
+
+    Args:
+        more: further ends of paths, and their kinds; they come before the known ones.
+    """
     stripped = path.rstrip("/")
-    for end, kind in PATHS.items():
+    for end, kind in (*(more or {}).items(), *PATHS.items()):
         if stripped.endswith(end):
             base = stripped.removesuffix(end)
             # ".../chat/completions" ends with "/completions" as well: the longer one was first.
-            return kind, base
+            return None if _STATEFUL.intersection(base.split("/")) else (kind, base)
     return None
 
 

@@ -1,4 +1,5 @@
-"""The third door: transports that stand between a provider's SDK and its HTTP client.
+"""The third door: a transport between an SDK's HTTP client and the network, which caches.
 
-Nothing here imports httpx or httpx2: `llmcache.httpx` and `llmcache.httpx2` bring each its own.
+One implementation for httpx and for httpx2, which `llmcache.httpx` and `llmcache.httpx2` bind to
+their library; here the library is a value, and its objects have no types.
 """

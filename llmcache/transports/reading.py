@@ -1,185 +1,174 @@
-"""From an SDK's HTTP request to a call: which requests are cached, whose they are, what their
-headers ask of the cache."""
+"""From an HTTP request to a Call, or to None where the request is not for the cache. No I/O."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
-from django.utils.crypto import salted_hmac
-
-from llmcache.calls import Call, from_body
-from llmcache.controls import Controls, parse
+from llmcache import calls
+from llmcache.calls import Call
+from llmcache.effects import has_effects
 from llmcache.exceptions import InvalidRequest
-from llmcache.http import cache_control, requests
+from llmcache.http import requests
 from llmcache.keys import asking_headers
-from llmcache.upstreams import wire
+from llmcache.transports import accounts, instructions
+from llmcache.transports.accounts import Account
 
-FROM_CREDENTIALS: Final = "from credentials"
-"""The account that is told by the credentials of each request."""
-_OWN: Final = "x-llmcache-"
-_CREDENTIALS: Final = (
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "openai-organization",
-    "openai-project",
+_CARRYING: Final = frozenset(
+    {
+        "accept",
+        "anthropic-version",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+    }
 )
-_STATEFUL: Final = ("background", "conversation")
-"""Fields of a Responses request that make it change something at the provider."""
+"""Headers that say how the request travels, which follows from what is asked; `anthropic-version`
+is part of the provider's identity."""
+# Names that our own functions take for themselves; in a body they are the provider's.
+_OURS: Final = (calls.TRANSPORT | calls.LOCAL | {"extra_body"}) - {"model", "stream"}
+_DEPLOYMENT: Final = re.compile(r"/deployments/([^/]+)$")
 
 
-class Reading(NamedTuple):
-    """A request that is to be cached.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a request goes that may be answered from the cache.
 
     Attributes:
-        call: what it asks for.
-        identity: who answers it, and for whom.
+        base_url: what comes before the path's known end, without credentials or query.
+        headers: by their names in lower case.
+    """
+
+    kind: str
+    base_url: str
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request as the engine takes it.
+
+    Attributes:
+        fields: the body's fields as they were sent; {} of a form.
+        text_type: the content type of a transcript that was asked for as plain text.
+        secrets: what no error may show.
     """
 
     call: Call
     identity: str
+    fields: Mapping[str, Any]
+    text_type: str | None
+    secrets: list[bytes]
 
 
-def _texts(name: str, value: str) -> list[str]:
-    return [part.strip() for part in value.split(",") if part.strip()]
+def place_of(request: Any, paths: Mapping[str, str] | None) -> Place | None:
+    """Where a request goes; None when it is not known to be safe to cache.
+
+    Args:
+        request: the library's, its body not yet read.
+        paths: further ends of paths, and their kinds.
+    """
+    if request.method != "POST":
+        return None
+    url = request.url
+    path, _, query = url.raw_path.decode("ascii", "replace").partition("?")
+    found = requests.kind_of(path, paths)
+    if found is None:
+        return None
+    kind, base = found
+    headers: dict[str, str] = dict(request.headers.items())
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted = "multipart/form-data" if kind == "transcription" else "application/json"
+    if content_type != wanted or headers.get("content-encoding", "identity") != "identity":
+        return None
+    return Place(
+        kind=kind,
+        base_url=f"{url.scheme}://{url.netloc.decode('ascii').lower()}{base}",
+        query=_query(query),
+        headers=headers,
+    )
 
 
-def _seconds(name: str, value: str) -> float:
+def _query(text: str) -> dict[str, Any]:
+    """A query's values by name; a list where a name comes several times."""
+    values: dict[str, Any] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        values.setdefault(name, []).append(value)
+    return {name: given[0] if len(given) == 1 else given for name, given in values.items()}
+
+
+def asked_of(
+    place: Place,
+    body: bytes,
+    *,
+    account: Account,
+    defaults: Mapping[str, Any],
+    is_async: bool,
+) -> Asked | None:
+    """What a request asks; None when that cannot be read, or must not be answered from the cache.
+
+    Args:
+        defaults: cache controls for requests that say nothing else.
+
+    Raises:
+        InvalidRequest: the request's instructions to the cache are wrong.
+    """
+    kind, headers = place.kind, place.headers
+    controls = {**defaults, **instructions.controls_of(headers)}
+    identity = accounts.identity(kind, place.base_url, headers, place.query, account)
+    if account is not None and controls.get("key"):
+        # A key of one's own stands for the whole request, and the account must stay apart.
+        controls["key"] = f"{identity}|{controls['key']}"
     try:
-        return float(value)
-    except ValueError:
-        raise InvalidRequest(f"The header {name} must be a number, not {value!r}.") from None
+        fields = requests.arguments_of(kind, body, headers.get("content-type", ""))
+        if has_effects(fields):
+            return None
+        arguments: dict[str, Any] = {
+            name: value for name, value in fields.items() if name not in _OURS
+        }
+        odd = {name: value for name, value in fields.items() if name in _OURS}
+        if odd:
+            arguments["extra_body"] = odd
+        arguments["cache"] = controls
+        arguments["extra_headers"] = _asking(headers)
+        arguments["extra_query"] = {
+            name: value
+            for name, value in place.query.items()
+            if name not in accounts.QUERY_CREDENTIALS
+        }
+        model = arguments.pop("model", None) or _deployment(place.base_url)
+        call = calls.build(kind, model, arguments, is_async=is_async)
+    except (InvalidRequest, RecursionError):
+        return None  # the provider has words of its own for that
+    return Asked(
+        call=call,
+        identity=identity,
+        fields={} if kind == "transcription" else fields,
+        text_type=requests.text_format(fields) if kind == "transcription" else None,
+        secrets=accounts.secrets(headers),
+    )
 
 
-def _whole(name: str, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise InvalidRequest(f"The header {name} must be an integer, not {value!r}.") from None
-
-
-def _flag(name: str, value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise InvalidRequest(f"The header {name} must be true or false, not {value!r}.")
-    return value.lower() == "true"
-
-
-def _text(name: str, value: str) -> str:
-    return value
-
-
-_HEADERS: Final = {
-    "bucket": _whole,
-    "caller": _text,
-    "key": _text,
-    "namespace": _text,
-    "no-cache": _flag,
-    "no-store": _flag,
-    "only-if-cached": _flag,
-    "refresh": _flag,
-    "s-maxage": _seconds,
-    "scope": _text,
-    "semantic": _flag,
-    "stale-if-error": _seconds,
-    "stale-while-revalidate": _seconds,
-    "tags": _texts,
-    "ttl": _seconds,
-    "use-cache": _flag,
-}
-"""The cache controls that a header `X-LLMCache-...` can say."""
-
-
-def own_headers(headers: Any) -> dict[str, str]:
-    """The headers that are for the cache alone, by what follows `X-LLMCache-`."""
+def _asking(headers: Mapping[str, str]) -> dict[str, str]:
     return {
-        name.lower().removeprefix(_OWN): value
-        for name, value in headers.items()
-        if name.lower().startswith(_OWN)
+        name: value
+        for name, value in asking_headers(headers).items()
+        if name not in _CARRYING
+        and name not in accounts.CREDENTIALS
+        and not instructions.are_for_us(name)
     }
 
 
-def controls_of(
-    headers: Any, own: Mapping[str, str], usual: Mapping[str, Any], parsed: Controls
-) -> Controls:
-    """What a request asks of the cache: its headers, over the transport's own controls.
-
-    Args:
-        own: what `own_headers` found.
-        usual, parsed: the transport's controls, as they were given and as they were read.
-
-    Raises:
-        InvalidRequest: a header that there is not, or a wrong value.
-    """
-    said = headers.get("cache-control")
-    if said is None and not own:
-        return parsed
-    asked = cache_control.controls_of(said)
-    for name, value in own.items():
-        read = _HEADERS.get(name)
-        if read is None:
-            known = [f"X-LLMCache-{known}" for known in _HEADERS]
-            raise InvalidRequest.unknown("header", f"X-LLMCache-{name}", known)
-        asked[name] = read(f"X-LLMCache-{name}", value)
-    return parse({**usual, **asked})
-
-
-def read(
-    request: Any,
-    controls: Controls,
-    *,
-    kind: str,
-    base: str,
-    account: str | None,
-    is_async: bool,
-) -> Reading | None:
-    """The call that a request makes; None for one that must reach the provider as it is.
-
-    Args:
-        request: of httpx or httpx2, its body read.
-        kind: of the call.
-        base: the path before the known end of it.
-        account: whose entries they are: a name, FROM_CREDENTIALS, or None for everybody's.
-    """
-    headers = request.headers
-    if headers.get("content-encoding"):
-        return None
-    try:
-        body = requests.arguments_of(kind, request.content, headers.get("content-type", ""))
-        if kind == "responses" and any(body.get(field) for field in _STATEFUL):
-            return None
-        call = from_body(kind, body, is_async=is_async, controls=controls)
-    except InvalidRequest:
-        return None  # the provider says better what is wrong with its own format
-    asking = asking_headers(headers)
-    for name in list(asking):
-        if name == "cache-control" or name.startswith(_OWN):
-            del asking[name]
-    url = request.url
-    port = f":{url.port}" if url.port is not None else ""
-    base_url = wire.normalised_url(f"{url.scheme}://{url.host}{port}{base}")
-    version = asking.pop("anthropic-version", None) if kind == "messages" else None
-    if asking:
-        call.transport["extra_headers"] = asking
-    if url.query:
-        call.transport["extra_query"] = {"query": url.query.decode("ascii", "replace")}
-    return Reading(call, _identity(kind, base_url, headers, account, version))
-
-
-def _identity(
-    kind: str, base_url: str, headers: Any, account: str | None, version: str | None
-) -> str:
-    """As the upstreams of the settings say it, so that without an account entries are shared with
-    them; with an account that follows, as a keyed hash: no credential can be told from it."""
-    parts = ["anthropic" if kind == "messages" else "openai", base_url]
-    organization = (headers.get("openai-organization"), headers.get("openai-project"))
-    if any(organization):
-        parts.extend(part or "" for part in organization)
-    if version is not None:
-        parts.append(wire.settings_mark({"version": version}))
-    if account == FROM_CREDENTIALS:
-        given = "\n".join(headers.get(name, "") for name in _CREDENTIALS)
-        parts.append("account " + salted_hmac("llmcache.account", given).hexdigest()[:32])
-    elif account is not None:
-        parts.append(f"account named {account}")
-    return "|".join(parts)
+def _deployment(base_url: str) -> str | None:
+    """The model that an Azure address names, which its body need not repeat."""
+    match = _DEPLOYMENT.search(base_url)
+    return match[1] if match else None

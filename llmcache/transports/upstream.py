@@ -1,4 +1,7 @@
-"""The provider of one request: the SDK's own request, sent by the transport that is wrapped."""
+"""The provider of one request: it sends the SDK's own request over the transport below.
+
+What it cannot take for an answer it leaves in `passed` for the door to hand on as it is.
+"""
 
 from __future__ import annotations
 
@@ -8,181 +11,296 @@ from typing import Any, Final
 import orjson
 
 from llmcache.conf import ProviderSettings
-from llmcache.exceptions import StreamBroken
-from llmcache.http import event_stream
-from llmcache.http.requests import text_format
-from llmcache.streams import split
-from llmcache.transports import exchange
-from llmcache.upstreams import wire
+from llmcache.exceptions import (
+    ServerFailed,
+    StreamBroken,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from llmcache.singleflight import Unshared
+from llmcache.transports import instructions
+from llmcache.transports.reading import Asked
+from llmcache.transports.replies import Headers, Reply
+from llmcache.upstreams import retry, wire
 from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
+from llmcache.upstreams.failures import from_status, read_body
 
-_SETTINGS: Final = ProviderSettings(name="sdk")
+_USAGE_ON_REQUEST: Final = frozenset({"completion", "text_completion"})
+_OK: Final = 200
 
 
-class TransportUpstream(BaseUpstream):
-    """Sends one request; the engine asks it once at most.
-
-    Args:
-        transport: what sends it: sync or async, as the methods that are called.
-        library: httpx or httpx2.
-        request: the SDK's request, its body read.
-        params: what the body asks for; other params ask for another body.
-        identity: part of every key; see `BaseUpstream.identity`.
-        stream_usage: ask for the usage of a stream that does not ask for it itself.
+class RequestUpstream(BaseUpstream):
+    """Answers the calls that one request of an SDK amounts to.
 
     Attributes:
-        live: what the provider answered, once it has; None as long as it was not asked.
+        is_asked: whether anything has been sent.
+        is_complete: whether the stream has come to its end, even if not all of it has been read.
+        headers: the provider's, once it has answered.
+        passed: the provider's response where it is no answer to keep: a Reply, or the library's
+            own response, not yet read.
     """
 
     kinds = frozenset(KINDS)
 
     def __init__(
-        self,
-        transport: Any,
-        library: Any,
-        request: Any,
-        params: Any,
-        identity: str,
-        *,
-        stream_usage: bool,
+        self, library: Any, transport: Any, request: Any, asked: Asked, *, stream_usage: bool
     ) -> None:
-        super().__init__(_SETTINGS)
-        self._transport = transport
+        super().__init__(ProviderSettings(name=request.url.host))
         self._library = library
+        self._transport = transport
         self._request = request
-        self._params = params
-        self._identity = identity
+        self._asked = asked
         self._stream_usage = stream_usage
-        self.live: exchange.Answered | None = None
+        self._open: Any = None
+        self.is_asked = False
+        self.is_complete = False
+        self.headers: Headers | None = None
+        self.passed: Any = None
 
     def identity(self, base_url: str | None = None) -> str:
-        return self._identity
+        return self._asked.identity
 
-    # --- sync ---
+    # --- whole answers ---
 
     def call(self, request: UpstreamRequest) -> bytes:
-        response = self._send(self._outgoing(request, stream=False))
-        return self._taken(request, response, response.content)
-
-    def _send(self, outgoing: Any) -> Any:
-        """A response with its body read, whatever its status."""
+        sent = self._sent(request, stream=False)
         try:
-            response = self._transport.handle_request(outgoing)
+            response = self._transport.handle_request(sent)
+            if _is_event_stream(response):
+                raise self._no_answer(response)
             try:
-                response.read()
+                body = b"".join(response.stream)
             finally:
                 response.close()
-        except self._library.TransportError as error:
-            raise self._unreached(error, begun=False) from error
-        return response
-
-    def stream(self, request: UpstreamRequest) -> Iterator[bytes]:
-        try:
-            response = self._transport.handle_request(self._outgoing(request, stream=True))
-        except self._library.TransportError as error:
-            raise self._unreached(error, begun=False) from error
-        try:
-            if not _is_stream(response):
-                yield from self._unstreamed(request, response, response.read())
-                return
-            self.live = exchange.answered(response)
-            reader = wire.StreamReader(request.kind, self.name)
-            for piece in response.iter_bytes():
-                yield from reader.feed(piece)
-                if reader.complete:
-                    break
-            reader.end()
-        except self._library.TransportError as error:
-            raise self._unreached(error, begun=True) from error
-        finally:
-            response.close()
-
-    # --- async ---
+        except self._library.RequestError as error:
+            raise self._unreachable(error) from error
+        return self._answer(request, self._reply(response, body))
 
     async def acall(self, request: UpstreamRequest) -> bytes:
-        response = await self._asend(self._outgoing(request, stream=False))
-        return self._taken(request, response, response.content)
-
-    async def _asend(self, outgoing: Any) -> Any:
+        sent = self._sent(request, stream=False)
         try:
-            response = await self._transport.handle_async_request(outgoing)
+            response = await self._transport.handle_async_request(sent)
+            if _is_event_stream(response):
+                raise self._no_answer(response)
             try:
-                await response.aread()
+                body = b"".join([part async for part in response.stream])
             finally:
                 await response.aclose()
-        except self._library.TransportError as error:
-            raise self._unreached(error, begun=False) from error
-        return response
+        except self._library.RequestError as error:
+            raise self._unreachable(error) from error
+        return self._answer(request, self._reply(response, body))
+
+    def _answer(self, request: UpstreamRequest, reply: Reply) -> bytes:
+        """The JSON object in a reply.
+
+        Raises:
+            UpstreamError: the provider refuses or fails; `original` is the reply.
+            Unshared: the reply is something else.
+        """
+        if reply.status != _OK:
+            raise self._refused(reply)
+        content = self._decoded(reply)
+        kind = "application/json"
+        if self._asked.text_type:
+            kind = dict(reply.headers).get(b"content-type", b"text/plain").decode("latin-1")
+        try:
+            answer = wire.answer_of(request, content, kind, self.name)
+        except ServerFailed as error:
+            error.original = reply
+            raise
+        if request.params is self._asked.call.params:  # else it answers a part of the request
+            self.passed = reply
+        return answer
+
+    # --- streams ---
+
+    def stream(self, request: UpstreamRequest) -> Iterator[bytes]:
+        sent = self._sent(request, stream=True)
+        try:
+            response = self._open = self._transport.handle_request(sent)
+            if response.status_code != _OK:
+                try:
+                    body = b"".join(response.stream)
+                finally:
+                    response.close()
+                raise self._refused(self._reply(response, body))
+            reader = self._begun(response, request.kind)
+            for piece in self._readable(response).iter_bytes():
+                found = reader.feed(piece)
+                self.is_complete = reader.complete
+                yield from found
+                if reader.complete:
+                    break
+            reader.end()
+        except self._library.RequestError as error:
+            raise self._broken(error) from error
+        finally:
+            self.close()
 
     async def astream(self, request: UpstreamRequest) -> AsyncIterator[bytes]:
+        sent = self._sent(request, stream=True)
         try:
-            outgoing = self._outgoing(request, stream=True)
-            response = await self._transport.handle_async_request(outgoing)
-        except self._library.TransportError as error:
-            raise self._unreached(error, begun=False) from error
-        try:
-            if not _is_stream(response):
-                for event in self._unstreamed(request, response, await response.aread()):
-                    yield event
-                return
-            self.live = exchange.answered(response)
-            reader = wire.StreamReader(request.kind, self.name)
-            async for piece in response.aiter_bytes():
-                for event in reader.feed(piece):
+            response = self._open = await self._transport.handle_async_request(sent)
+            if response.status_code != _OK:
+                try:
+                    body = b"".join([part async for part in response.stream])
+                finally:
+                    await response.aclose()
+                raise self._refused(self._reply(response, body))
+            reader = self._begun(response, request.kind)
+            async for piece in self._readable(response).aiter_bytes():
+                found = reader.feed(piece)
+                self.is_complete = reader.complete
+                for event in found:
                     yield event
                 if reader.complete:
                     break
             reader.end()
-        except self._library.TransportError as error:
-            raise self._unreached(error, begun=True) from error
+        except self._library.RequestError as error:
+            raise self._broken(error) from error
         finally:
-            await response.aclose()
+            await self.aclose()
 
-    # --- without I/O ---
+    def _begun(self, response: Any, kind: str) -> wire.StreamReader:
+        """A reader of the stream that a response has begun.
 
-    def _outgoing(self, request: UpstreamRequest, *, stream: bool) -> Any:
-        """The SDK's request or, where other items or the usage are asked for, one like it."""
-        original = self._request
-        changed: dict[str, Any] = {}
-        if request.params is not self._params:
-            changed.update(request.params)
-        if stream and self._stream_usage and request.kind in ("completion", "text_completion"):
-            options = request.unkeyed.get("stream_options") or {}
-            changed["stream_options"] = {**options, "include_usage": True}
-        if not changed:
-            return original
-        body = orjson.dumps({**orjson.loads(original.content), **changed})
-        headers = [pair for pair in original.headers.raw if pair[0].lower() != b"content-length"]
-        return self._library.Request(
-            original.method,
-            original.url,
-            headers=headers,
-            content=body,
-            extensions=original.extensions,
+        Raises:
+            Unshared: it is no stream.
+        """
+        if not _is_event_stream(response):
+            self._open = None
+            raise self._no_answer(response)
+        self.headers = list(response.headers.raw)
+        return wire.StreamReader(kind, self.name)
+
+    def _readable(self, response: Any) -> Any:
+        """The response afresh: those of a MockTransport count as read already."""
+        return self._library.Response(
+            response.status_code, headers=response.headers.raw, stream=response.stream
         )
 
-    def _taken(self, request: UpstreamRequest, response: Any, content: bytes) -> bytes:
-        if not response.is_success:
-            raise exchange.refused(response, content, self.name)
-        self.live = exchange.answered(response, content)
-        if request.kind == "transcription" and text_format(request.params):
-            return orjson.dumps({"text": content.decode("utf-8", "replace")})
-        return content
+    def close(self) -> None:
+        """Give the connection of a stream back, however much of it was read."""
+        response, self._open = self._open, None
+        if response is not None:
+            response.close()
 
-    def _unstreamed(self, request: UpstreamRequest, response: Any, body: bytes) -> list[bytes]:
-        """The events of an answer that came as a whole although a stream was asked for."""
-        content = self._taken(request, response, body)
-        try:
-            return split(request.kind, content)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            text = "sent an answer that is neither a stream nor a whole answer"
-            raise StreamBroken(text, provider=self.name) from error
+    async def aclose(self) -> None:
+        """As `close`."""
+        response, self._open = self._open, None
+        if response is not None:
+            await response.aclose()
 
-    def _unreached(self, error: Exception, *, begun: bool) -> Exception:
-        timed_out = isinstance(error, self._library.TimeoutException)
-        return exchange.unreached(error, timed_out=timed_out, begun=begun, provider=self.name)
+    # --- what is sent ---
+
+    def _sent(self, request: UpstreamRequest, *, stream: bool) -> Any:
+        """The SDK's request, without what is for the cache; its body is another one only if it
+        must ask for something else."""
+        self.is_asked = True
+        return without_instructions(self._library, self._request, self._body(request, stream))
+
+    def _body(self, request: UpstreamRequest, stream: bool) -> bytes | None:
+        call, fields = self._asked.call, self._asked.fields
+        changed: dict[str, Any] = {}
+        if call.kind == "embedding" and request.params is not call.params:
+            changed["input"] = request.params["input"]
+        if stream and self._stream_usage and call.kind in _USAGE_ON_REQUEST:
+            options = fields.get("stream_options") or {}
+            if not call.wants_usage_chunk:
+                changed["stream_options"] = {**options, "include_usage": True}
+        if call.stream and not stream:  # a stream's stale entry is renewed by a plain call
+            changed["stream"] = False
+            fields = {name: value for name, value in fields.items() if name != "stream_options"}
+        return orjson.dumps({**fields, **changed}) if changed else None
+
+    # --- what comes back ---
+
+    def _reply(self, response: Any, body: bytes) -> Reply:
+        self.headers = list(response.headers.raw)
+        return Reply(response.status_code, self.headers, body, response.extensions)
+
+    def _no_answer(self, response: Any) -> Unshared:
+        self.passed = response
+        return Unshared()
+
+    def _decoded(self, reply: Reply) -> bytes:
+        if not any(name.lower() == b"content-encoding" for name, _ in reply.headers):
+            return reply.body
+        response = self._library.Response(reply.status, headers=reply.headers, content=reply.body)
+        return bytes(response.content)
+
+    def _refused(self, reply: Reply) -> Exception:
+        """The error that a reply is; redirects and the like are none, and are passed on."""
+        if reply.status < 400:
+            self.passed = reply
+            return Unshared()
+        content = self._decoded(reply)
+        for secret in self._asked.secrets:
+            content = content.replace(secret, b"[hidden]")
+        message, body = read_body(content)
+        headers = self._library.Headers(reply.headers)
+        error = from_status(
+            reply.status,
+            message,
+            request_id=headers.get("x-request-id") or headers.get("request-id") or "",
+            provider=self.name,
+            body=body,
+            retry_after=retry.asked_wait(headers),
+        )
+        error.original = reply
+        return error
+
+    def _unreachable(self, error: Exception) -> UpstreamError:
+        kind = UpstreamUnreachable
+        if isinstance(error, self._library.TimeoutException):
+            kind = UpstreamTimeout
+        made = kind(str(error) or type(error).__name__, provider=self.name)
+        made.original = error
+        return made
+
+    def _broken(self, error: Exception) -> UpstreamError:
+        """The error that ends a stream, or keeps it from beginning."""
+        if self.headers is None:
+            return self._unreachable(error)
+        broken = StreamBroken(str(error) or type(error).__name__, provider=self.name)
+        broken.original = error
+        return broken
 
 
-def _is_stream(response: Any) -> bool:
-    kind = response.headers.get("content-type", "")
-    return bool(response.is_success) and kind.startswith(event_stream.CONTENT_TYPE)
+def _is_event_stream(response: Any) -> bool:
+    kind = str(response.headers.get("content-type", ""))
+    return kind.lower().startswith("text/event-stream")
+
+
+def without_instructions(
+    library: Any, request: Any, body: bytes | None = None, *, all_paths: bool = False
+) -> Any:
+    """A request as the provider is to get it: the very same one, if nothing in it is for the cache.
+
+    Args:
+        body: replaces the request's own.
+        all_paths: take off only what no other cache could mean: the path is not one of ours.
+    """
+    headers = [
+        (name, value)
+        for name, value in request.headers.raw
+        if not _is_for_us(name.lower().decode("latin-1"), all_paths)
+    ]
+    if body is None and len(headers) == len(request.headers.raw):
+        return request
+    if body is None:
+        content = {"stream": request.stream}
+    else:
+        framing = (b"content-length", b"transfer-encoding")
+        headers = [(name, value) for name, value in headers if name.lower() not in framing]
+        content = {"content": body}
+    return library.Request(
+        request.method, request.url, headers=headers, extensions=request.extensions, **content
+    )
+
+
+def _is_for_us(name: str, all_paths: bool) -> bool:
+    if all_paths:
+        return name.startswith(instructions.PREFIX)
+    return instructions.are_for_us(name)

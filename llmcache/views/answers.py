@@ -35,6 +35,11 @@ def refusal(response: HttpResponseBase, scope: Scope, vary_on: Collection[str]) 
         if word in said:
             return f"it says Cache-Control: {word}"
     known = {name.lower() for name in vary_on} | _HARMLESS
+    if response.has_header("Content-Encoding") and "Accept-Encoding" not in vary_on:
+        return (
+            "it is compressed, which not every visitor can read: put gzip_page above the "
+            "decorator, or Accept-Encoding in vary_on"
+        )
     if scope.value is not None:
         known |= {name.lower() for name in scope.vary}
     for name in sorted(_words(response.get("Vary", "")) - known):

@@ -217,14 +217,19 @@ def serve(visit: Visit) -> Any:
     except NotCached as error:
         return visit.not_cached(error)
     except Unshared:
-        return _streamed(visit, plan)
+        otherwise = _streamed
     except ViewFailed:
-        return _own_failure(visit, plan)
-    assert isinstance(answer, Response)
-    if answer.cache.outcome not in SERVED:
-        return visit.headed(asked.response, answer.cache)
-    response = visit.from_cache(answer)
-    return asked.view(asked.request, *asked.args, **asked.kwargs) if response is None else response
+        otherwise = _own_failure
+    else:
+        return _answered(visit, answer) or asked.view(asked.request, *asked.args, **asked.kwargs)
+    return otherwise(visit, plan)  # out here an error of the view keeps its context
+
+
+def _answered(visit: Visit, answer: Any) -> Any:
+    """The view's own response, or that of an entry; None if the entry is damaged."""
+    if answer.cache.outcome in SERVED:
+        return visit.from_cache(answer)
+    return visit.headed(visit.asked.response, answer.cache)
 
 
 def _own_failure(visit: Visit, plan: engine.Plan) -> Any:
@@ -292,16 +297,14 @@ async def aserve(visit: Visit) -> Any:
     except NotCached as error:
         return visit.not_cached(error)
     except Unshared:
-        return _streamed(visit, plan)
+        otherwise = _streamed
     except ViewFailed:
-        if asked.error is None and asked.response is None:
-            return await asked.arun()
-        return _own_failure(visit, plan)
-    assert isinstance(answer, Response)
-    if answer.cache.outcome not in SERVED:
-        return visit.headed(asked.response, answer.cache)
-    response = visit.from_cache(answer)
-    return await asked.arun() if response is None else response
+        otherwise = _own_failure
+    else:
+        return _answered(visit, answer) or await asked.arun()
+    if otherwise is _own_failure and asked.error is None and asked.response is None:
+        return await asked.arun()  # it was somebody else's failure
+    return otherwise(visit, plan)
 
 
 async def _alines(visit: Visit, content: Any, origin: Any) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.decorators.doors import Door
+from tests.decorators.functions import Generators, Way
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -16,3 +17,15 @@ def site_door(request: pytest.FixtureRequest, settings: Any) -> Iterator[Door]:
     door = Door(settings, is_async=request.param == "async")
     yield door
     door.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """Sync and then async functions."""
+    return Way(request.param == "async")
+
+
+@pytest.fixture(params=["sync", "async"])
+def generators(request: pytest.FixtureRequest) -> Generators:
+    """Sync and then async generators."""
+    return Generators(request.param == "async")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
+
+from llmcache.decorators import cached_completion
 
 
 class Urls:
@@ -96,8 +100,38 @@ class Door:
 
         return self._runner.run(ask())
 
+    def sleep(self, seconds: float) -> None:
+        """Let what goes on in the background go on."""
+        if self.is_async:
+            self._runner.run(asyncio.sleep(seconds))
+        else:
+            time.sleep(seconds)
+
     def run(self, awaitable: Any) -> Any:
         return self._runner.run(awaitable)
 
     def close(self) -> None:
         self._runner.close()
+
+
+class Counted:
+    """A view that counts its calls and answers with their number, or as `answer` says."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.calls = 0
+        self._answer = answer
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            self.calls += 1
+        if self._answer is None:
+            return HttpResponse(f"answer {self.calls}")
+        return self._answer(request)
+
+
+def decorated(door: Door, counted: Any, **kwargs: Any) -> Any:
+    def answer(request: Any, *args: Any, **more: Any) -> Any:
+        return counted(request, *args, **more)
+
+    return cached_completion(**kwargs)(door.view(answer))

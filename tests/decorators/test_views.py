@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import FileResponse, Http404, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
@@ -17,35 +16,10 @@ from django.utils.decorators import method_decorator
 from django.views import View
 
 import llmcache
-from llmcache import InvalidRequest, UpstreamError
 from llmcache.decorators import cached_completion
-from llmcache.exceptions import ServerFailed
 from llmcache.models import Call, Entry
 from llmcache.recorder import flush
-from tests.decorators.doors import Door
-
-
-class Counted:
-    """A view that counts its calls and answers with their number, or as `answer` says."""
-
-    def __init__(self, answer: Any = None) -> None:
-        self.calls = 0
-        self._answer = answer
-        self._lock = threading.Lock()
-
-    def __call__(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
-            self.calls += 1
-        if self._answer is None:
-            return HttpResponse(f"answer {self.calls}")
-        return self._answer(request)
-
-
-def decorated(door: Door, counted: Any, **kwargs: Any) -> Any:
-    def answer(request: Any, *args: Any, **more: Any) -> Any:
-        return counted(request, *args, **more)
-
-    return cached_completion(**kwargs)(door.view(answer))
+from tests.decorators.doors import Counted, Door, decorated
 
 
 @pytest.mark.parametrize(
@@ -241,169 +215,6 @@ def test_only_status_200_is_stored(site_door: Door, status: int) -> None:
     assert counted.calls == 2
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "shared"),
-    [
-        ({"data": {"a": "1", "b": "2"}}, {"data": {"b": "2", "a": "1"}}, True),
-        ({"data": {"a": ["1", "2"]}}, {"data": {"a": ["2", "1"]}}, False),
-        ({"data": {"a": "1"}}, {"data": {"a": "2"}}, False),
-        ({"headers": {"accept-language": "de"}}, {"headers": {"accept-language": "fr"}}, True),
-    ],
-)
-def test_what_of_a_query_makes_another_key(
-    site_door: Door, first: Any, second: Any, shared: bool
-) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    same = site_door.ask("answer", **first).content == site_door.ask("answer", **second).content
-    assert same is shared
-
-
-def test_another_host_has_answers_of_its_own(settings: Any) -> None:
-    settings.ALLOWED_HOSTS = ["testserver", "example.org"]
-    site, counted = Door(settings, is_async=False), Counted()
-    site.serve(answer=decorated(site, counted))
-    assert site.ask("answer").content != site.ask("answer", HTTP_HOST="example.org").content
-
-
-JSON = "application/json"
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "shared"),
-    [
-        (('{"a": 1, "b": 2}', JSON), ('{"b":2,"a":1}', JSON), True),
-        (('{"a": 1}', JSON), ('{"a": "1"}', JSON), False),
-        (('{"a": 1}', JSON), ('{"a": 1}', "text/plain"), False),
-        ((f'{{"a": {2**70}}}', JSON), (f'{{"a": {2**70 + 1}}}', JSON), False),
-        (("{broken", JSON), ("{broken ", JSON), False),
-        (("words", "text/plain"), ("words", "text/plain"), True),
-        (("q=1&csrfmiddlewaretoken=a", "application/x-www-form-urlencoded"),
-         ("csrfmiddlewaretoken=b&q=1", "application/x-www-form-urlencoded"), True),
-        (("q=1", "application/x-www-form-urlencoded"),
-         ("q=2", "application/x-www-form-urlencoded"), False),
-    ],
-)  # fmt: skip
-def test_what_of_a_body_makes_another_key(
-    site_door: Door, first: Any, second: Any, shared: bool
-) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    said = [
-        site_door.ask("answer", method="post", data=data, content_type=kind).content
-        for data, kind in (first, second)
-    ]
-    assert (said[0] == said[1]) is shared
-
-
-def test_files_are_keyed_by_their_content_and_the_view_still_reads_them(site_door: Door) -> None:
-    counted = Counted(lambda request: HttpResponse(request.FILES["file"].read()))
-    site_door.serve(answer=decorated(site_door, counted))
-
-    def send(content: bytes) -> Any:
-        file = SimpleUploadedFile("name", content)
-        return site_door.ask("answer", method="post", data={"file": file}).content
-
-    assert [send(b"one"), send(b"two"), send(b"one")] == [b"one", b"two", b"one"]
-    assert counted.calls == 2
-
-
-def test_the_view_still_reads_the_body_of_a_form_with_files(site_door: Door) -> None:
-    counted = Counted(lambda request: HttpResponse(request.body[-20:]))
-    site_door.serve(answer=decorated(site_door, counted))
-    said = site_door.ask("answer", method="post", data={"file": SimpleUploadedFile("n", b"x")})
-    assert said.content.strip().endswith(b"--")
-
-
-def test_the_view_still_reads_a_json_body(site_door: Door) -> None:
-    site_door.serve(answer=decorated(site_door, Counted(lambda r: HttpResponse(r.read() or b"-"))))
-    said = site_door.ask("answer", method="post", data="[1]", content_type=JSON)
-    assert said.content == b"[1]"
-
-
-def test_a_body_that_is_too_large_to_key_passes_by_the_cache(
-    site_door: Door, settings: Any
-) -> None:
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    for number in (1, 2):
-        said = site_door.ask("answer", method="post", data="x" * 99, content_type="text/plain")
-        assert said.content == f"answer {number}".encode()
-        assert said["X-LLMCache-Outcome"] == "bypass"
-
-
-def test_language_and_time_zone_are_part_of_the_key(site_door: Door, settings: Any) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    settings.LANGUAGE_CODE = "en"
-    first = site_door.ask("answer").content
-    settings.LANGUAGE_CODE = "de"
-    second = site_door.ask("answer").content
-    settings.TIME_ZONE = "Asia/Tokyo"
-    third = site_door.ask("answer").content
-    assert len({first, second, third}) == 3
-
-
-def test_head_is_answered_from_what_get_has_left_and_leaves_nothing(site_door: Door) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    assert site_door.ask("answer", method="head")["X-LLMCache-Outcome"] == "miss"
-    assert site_door.ask("answer")["X-LLMCache-Outcome"] == "miss"
-    head = site_door.ask("answer", method="head")
-    assert (head["X-LLMCache-Outcome"], head.content) == ("hit", b"")
-    assert head["Content-Length"] == str(len(b"answer 2"))
-    assert counted.calls == 2
-
-
-@pytest.mark.parametrize("method", ["put", "patch", "delete", "options"])
-def test_other_methods_pass(site_door: Door, method: str) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    for _ in range(2):
-        assert "Cache-Status" not in site_door.ask("answer", method=method).headers
-    assert counted.calls == 2
-
-
-def test_only_the_methods_that_are_named_are_cached(site_door: Door) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted, methods=["GET"]))
-    for _ in range(2):
-        site_door.ask("answer", method="post", data={"a": "b"})
-    assert counted.calls == 2
-
-
-def test_headers_of_vary_on_are_part_of_the_key_but_not_of_what_is_shown(site_door: Door) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted, vary_on=["X-Tenant"]))
-    said = {name: site_door.ask("answer", headers={"X-Tenant": name}) for name in ("secret a", "b")}
-    assert said["secret a"].content != said["b"].content
-    assert "X-Tenant" in said["b"]["Vary"]
-
-
-def test_an_own_key_stands_for_path_query_and_body(site_door: Door) -> None:
-    counted = Counted()
-    view = decorated(site_door, counted, key=lambda request: request.GET.get("q", ""))
-    site_door.serve(one=view, two=view)
-    assert site_door.ask("/one/?q=a&x=1").content == site_door.ask("/two/?q=a&x=2").content
-    assert site_door.ask("/one/?q=b").content == b"answer 2"
-
-
-def test_two_views_with_one_own_key_share_nothing(site_door: Door) -> None:
-    def one(request: Any) -> Any:
-        return HttpResponse("one")
-
-    def two(request: Any) -> Any:
-        return HttpResponse("two")
-
-    mark = cached_completion(key="same")
-    site_door.serve(one=mark(site_door.view(one)), two=mark(site_door.view(two)))
-    assert (site_door.ask("one").content, site_door.ask("two").content) == (b"one", b"two")
-
-
-# --- classes ---
-
-
 def test_a_class_of_views_is_cached_by_its_own_name(site_door: Door) -> None:
     class Answer(View):
         calls = 0
@@ -443,155 +254,12 @@ def test_the_ledger_names_the_view_and_counts_the_tokens_its_answer_tells_of(
     assert float(said["X-LLMCache-Saved-Cost"]) == 11
     flush()
     entry = Entry.objects.get()
-    assert entry.model.startswith("tests.decorators.test_views.") and entry.kind == "view"
+    assert entry.model.startswith("tests.decorators.doors.") and entry.kind == "view"
     assert (entry.namespace, [tag.name for tag in entry.tags.all()]) == ("shop", ["books"])
     assert (entry.input_tokens, entry.output_tokens, entry.cost) == (3, 4, 11)
     assert "words" in entry.preview and '"words"' not in entry.material
     hit = Call.objects.get(outcome="hit")
     assert (hit.saved_cost, hit.kind) == (11, "view")
-
-
-# --- controls ---
-
-
-def test_visitors_may_use_only_the_directives_that_the_site_allows(site_door: Door) -> None:
-    counted = Counted()
-    site_door.serve(
-        closed=decorated(site_door, counted),
-        opened=decorated(site_door, counted, client_controls=["no-cache"]),
-    )
-    fresh = {"headers": {"Cache-Control": "no-cache"}}
-    assert [site_door.ask("closed", **fresh).content for _ in range(2)] == [b"answer 1"] * 2
-    assert site_door.ask("opened").content == b"answer 2"
-    assert site_door.ask("opened", **fresh).content == b"answer 3"
-    assert site_door.ask("opened").content == b"answer 3"
-
-
-def test_client_controls_of_the_configuration_hold_where_the_decorator_says_nothing(
-    site_door: Door, settings: Any
-) -> None:
-    settings.LLMCACHE_CONFIG = {"CLIENT_CONTROLS": ["no-store"]}
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    for _ in range(2):
-        site_door.ask("answer", headers={"Cache-Control": "no-store"})
-    assert counted.calls == 2
-
-
-@pytest.mark.parametrize("expose", [True, False])
-def test_only_if_cached_with_nothing_cached_is_504(site_door: Door, expose: bool) -> None:
-    counted = Counted()
-    view = decorated(site_door, counted, client_controls=["only-if-cached"], expose=expose)
-    site_door.serve(answer=view)
-    wanted = {"headers": {"Cache-Control": "only-if-cached"}}
-    said = site_door.ask("answer", **wanted)
-    assert said.status_code == 504 and said["Cache-Status"].startswith("llmcache; fwd=miss")
-    assert ("X-LLMCache-Key" in said) is expose
-    site_door.ask("answer")
-    assert site_door.ask("answer", **wanted).content == b"answer 1"
-
-
-def test_what_is_not_to_be_exposed_is_not(site_door: Door) -> None:
-    site_door.serve(answer=decorated(site_door, Counted(), expose=False))
-    first, second = site_door.ask("answer"), site_door.ask("answer")
-    assert first["Cache-Status"] == "llmcache; fwd=miss; stored"
-    assert second["Cache-Status"].startswith("llmcache; hit; ttl=") and second["Age"] == "0"
-    assert not [name for name in second.headers if name.startswith("X-LLMCache")]
-
-
-@pytest.mark.parametrize("failure", ["error", "status"])
-def test_an_old_answer_serves_for_a_view_whose_provider_fails(
-    site_door: Door, failure: str
-) -> None:
-    counted = Counted()
-
-    def answer(request: Any) -> Any:
-        if counted.calls == 1:
-            return HttpResponse("old")
-        if failure == "error":
-            raise ServerFailed("the provider is down", status=503)
-        return HttpResponse("down", status=502)
-
-    counted._answer = answer
-    rescued = {"ttl": 0.05, "cache": {"stale-if-error": 60}}
-    site_door.serve(answer=decorated(site_door, counted, **rescued))
-    assert site_door.ask("answer").content == b"old"
-    threading.Event().wait(0.06)
-    said = site_door.ask("answer")
-    assert (said.content, said["X-LLMCache-Outcome"]) == (b"old", "stale")
-    assert counted.calls == 2
-
-
-def test_without_an_old_answer_the_views_failure_is_its_visitors(site_door: Door) -> None:
-    def fail(request: Any) -> Any:
-        raise ServerFailed("down", status=503)
-
-    site_door.serve(answer=decorated(site_door, Counted(fail), cache={"stale-if-error": 60}))
-    with pytest.raises(UpstreamError, match="down"):
-        site_door.ask("answer")
-
-
-def test_a_stale_answer_serves_while_the_view_makes_a_new_one(site_door: Door) -> None:
-    renewed = threading.Event()
-    counted = Counted()
-
-    def answer(request: Any) -> Any:
-        if counted.calls > 1:
-            renewed.set()
-        return HttpResponse(f"answer {counted.calls}")
-
-    counted._answer = answer
-    view = decorated(site_door, counted, ttl=0.05, scope=None, cache={"stale-while-revalidate": 60})
-    site_door.serve(answer=view)
-    assert site_door.ask("answer").content == b"answer 1"
-    threading.Event().wait(0.06)
-    if site_door.is_async:
-
-        async def ask() -> Any:
-            said = await site_door.client().get("/answer/")
-            while not renewed.is_set():
-                await asyncio.sleep(0.01)
-            return said
-
-        said = site_door.run(ask())
-    else:
-        said = site_door.ask("answer")
-        assert renewed.wait(5)
-    assert (said.content, said["X-LLMCache-Outcome"]) == (b"answer 1", "stale")
-
-
-def test_the_cache_switched_off_leaves_the_view_alone(site_door: Door) -> None:
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    with llmcache.disable_cache():
-        said = [site_door.ask("answer") for _ in range(2)]
-    assert [each.content for each in said] == [b"answer 1", b"answer 2"]
-    assert said[0]["Cache-Status"] == "llmcache; fwd=bypass"
-
-
-def test_a_store_that_fails_does_not_break_the_view(site_door: Door, monkeypatch: Any) -> None:
-    from llmcache import caching
-
-    backend = caching.for_alias("default").backend  # type: ignore[union-attr]
-
-    def broken(*args: Any, **kwargs: Any) -> Any:
-        raise OSError("away")
-
-    for name in ("get", "aget", "set", "aset", "set_many", "aset_many"):
-        monkeypatch.setattr(backend, name, broken, raising=False)
-    counted = Counted()
-    site_door.serve(answer=decorated(site_door, counted))
-    said = [site_door.ask("answer").content for _ in range(3)]
-    assert said == [b"answer 1", b"answer 2", b"answer 3"]
-
-
-def test_a_hit_asks_the_database_nothing(
-    site_door: Door, db: Any, django_assert_num_queries: Any
-) -> None:
-    site_door.serve(answer=decorated(site_door, Counted()))
-    site_door.ask("answer")
-    with django_assert_num_queries(0):
-        assert site_door.ask("answer")["X-LLMCache-Outcome"] == "hit"
 
 
 def test_decorating_twice_does_not_wait_for_itself(site_door: Door) -> None:
@@ -623,26 +291,70 @@ def test_user_in_view_is_a_real_user(site_door: Door) -> None:
     assert said[1]["Cache-Control"] == "private" and "Cookie" in said[1]["Vary"]
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"ttl": -1}, "ttl"),
-        ({"ttl": 1, "cache": {"ttl": 2}}, "given twice"),
-        ({"cache": {"tll": 1}}, "Did you mean 'ttl'"),
-        ({"scope": "users"}, 'must be "user", "session"'),
-        ({"methods": ["PUT"]}, "Known: GET, HEAD, POST"),
-        ({"methods": "GET"}, "list of names"),
-        ({"client_controls": ["no-chache"]}, "Did you mean 'no-cache'"),
-        ({"vary_on": "Cookie"}, "list of names"),
-        ({"key": 3}, "key must be"),
-        ({"tags": "books"}, "list of strings"),
-    ],
-)
-def test_wrong_arguments_are_errors_where_the_decorator_is_written(given: Any, words: str) -> None:
-    with pytest.raises(InvalidRequest, match=words):
-        cached_completion(**given)
+def test_who_follows_a_stream_gets_one_of_their_own(site_door: Door) -> None:
+    counted = Counted()
+
+    def answer(request: Any) -> Any:
+        number = counted.calls
+        return StreamingHttpResponse(site_door.chunks(b"%d " % number for _ in range(3)))
+
+    counted._answer = answer
+    site_door.serve(answer=decorated(site_door, counted, scope=None))
+
+    async def read(response: Any) -> bytes:
+        return b"".join([part async for part in response])
+
+    answers = site_door.together(5, "answer")
+    said = [site_door.run(read(each)) if site_door.is_async else b"".join(each) for each in answers]
+    assert len(said) == 5 and all(len(set(each.split())) == 1 for each in said)
+    assert all(len(each.split()) == 3 for each in said)
 
 
-def test_a_class_is_refused_with_the_right_way() -> None:
-    with pytest.raises(InvalidRequest, match="method_decorator"):
-        cached_completion(View)
+def test_a_sync_view_under_asgi_replays_an_async_stream(settings: Any) -> None:
+    door = Door(settings, is_async=True)
+
+    @cached_completion
+    def answer(request: Any) -> Any:
+        return StreamingHttpResponse(part for part in (b"one", b"two"))
+
+    door.serve(answer=answer)
+    with pytest.warns(Warning, match="synchronous iterators"):
+        assert door.ask("answer").said == b"onetwo"
+    second = door.ask("answer")
+    assert (second.said, second["X-LLMCache-Outcome"]) == (b"onetwo", "hit")
+    assert second.is_async
+
+
+class Listener(llmcache.CustomLogger):
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        self.heard.append((response_obj["status"], response_obj.usage, kwargs["cache_hit"]))
+
+    async def async_log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        self.log_success_event(kwargs, response_obj, start_time, end_time)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_callbacks_hear_of_views_and_get_the_head_of_the_answer(
+    site_door: Door, streams: bool
+) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    listener = Listener()
+    llmcache.callbacks = [listener]
+
+    def answer(request: Any) -> Any:
+        if streams:
+            return StreamingHttpResponse(site_door.chunks(part for part in (b"one", b"two")))
+        return JsonResponse({"usage": usage})
+
+    site_door.serve(answer=decorated(site_door, Counted(answer)))
+    for _ in range(2):
+        site_door.ask("answer")
+    said = None if streams else usage
+    assert listener.heard == [(200, said, False), (200, said, True)]

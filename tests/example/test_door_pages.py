@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import openai
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 PATIENCE = 60_000  # ms; the model runs on whatever CPU there is
 PICTURES = os.environ.get("LLMCACHE_TEST_PICTURES")
@@ -49,7 +50,7 @@ async def test_a_browser_with_a_key_asks_the_endpoint(
 ) -> None:
     async with opened(browser, f"{site}/doors/endpoint/") as page:
         await page.get_by_role("button", name="Make me a key").click()
-        await page.wait_for_function("document.getElementById('key').value.startsWith('llmc-')")
+        await expect(page.get_by_label("Your key")).to_have_value(re.compile("^llmc-"))
         await page.get_by_label("Your question").fill(f"Is this an endpoint? {name}")
         await page.get_by_role("button", name=name, exact=True).click()
         badges = page.locator("#requests .outcome")

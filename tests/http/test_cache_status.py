@@ -30,7 +30,7 @@ def info(outcome: str, **more: Any) -> CacheInfo:
 
 
 def entry(seconds: float) -> Any:
-    return SimpleNamespace(expires=NOW + seconds + 0.5, header={})
+    return SimpleNamespace(expires=NOW + seconds, header={})
 
 
 KEY = f'key="{DIGEST}"'
@@ -39,9 +39,9 @@ KEY = f'key="{DIGEST}"'
 @pytest.mark.parametrize(
     ("given", "status"),
     [
-        (info(HIT, source=entry(376)), f"llmcache; hit; ttl=376; {KEY}"),
+        (info(HIT, source=entry(377)), f"llmcache; hit; ttl=376; {KEY}"),
         (info(HIT, source=entry(float("inf"))), f"llmcache; hit; {KEY}"),
-        (info(STALE, source=entry(-412)), f"llmcache; hit; ttl=-412; {KEY}"),
+        (info(STALE, source=entry(-411)), f"llmcache; hit; ttl=-412; {KEY}"),
         (info(MISS), f"llmcache; fwd=miss; {KEY}"),
         (info(MISS, stored=True), f"llmcache; fwd=miss; stored; {KEY}"),
         (
@@ -60,7 +60,7 @@ KEY = f'key="{DIGEST}"'
 def test_cache_status_says_what_rfc_9211_has_words_for(
     given: CacheInfo, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_status, "time", lambda: NOW)
+    monkeypatch.setattr(cache_status, "time", lambda: NOW + 0.5)
     said = headers_for(given)
     assert said["Cache-Status"] == status
     assert said["X-LLMCache-Outcome"] == given.outcome
@@ -89,7 +89,8 @@ def test_only_answers_from_the_cache_have_an_age_in_whole_seconds(
     assert headers_for(info(outcome, age=59.9)).get("Age") == ("59" if has_age else None)
 
 
-def test_what_is_not_exposed_is_age_and_status_alone() -> None:
+def test_what_is_not_exposed_is_age_and_status_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_status, "time", lambda: NOW)
     given = info(HIT, age=3.0, reason="a reason", source=entry(9))
     assert headers_for(given, expose=False) == {
         "Age": "3",

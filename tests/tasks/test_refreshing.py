@@ -156,7 +156,7 @@ def test_a_call_known_only_by_its_hashes_cannot_be_made_again(upstream: FakeUpst
     recorder.flush()
     assert "headers" in why_not(Entry.objects.get())
     Entry.objects.update(material='{"kind":"view"}')
-    assert "a view or a function" in why_not(Entry.objects.get())
+    assert "view or a function of this site" in why_not(Entry.objects.get())
     Entry.objects.update(material="")
     assert "nothing of this entry" in why_not(Entry.objects.get())
 

@@ -1,136 +1,136 @@
-"""The real SDKs, sync and async, in front of a scripted provider."""
+"""The official SDKs over our transports, sync and async, so that one case runs over both."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import pytest
 
-import llmcache.httpx2 as transports
+import llmcache.httpx
+import llmcache.httpx2
 from tests.servers.provider import Provider
 
-KEY = "sk-secret-key-of-a-test"
+SECRET = "sk-a-secret-of-the-test"
 
 
-class Sync:
-    """Sync SDK clients."""
+class SDK:
+    """One kind of client, made anew for each set of options, all over one server."""
 
-    is_async = False
+    def __init__(self, provider: Provider, library: ModuleType, *, is_async: bool) -> None:
+        self.provider = provider
+        self.library = library
+        self.is_async = is_async
+        self._runner = asyncio.Runner() if is_async else None
+        self._clients: list[Any] = []
 
-    def openai(self, provider: Provider, key: str = KEY, retries: int = 0, **options: Any) -> Any:
-        http = transports.client(**options)
-        return openai.OpenAI(
-            base_url=provider.base_url, api_key=key, max_retries=retries, http_client=http
-        )
+    def http(self, **options: Any) -> Any:
+        make = self.library.async_client if self.is_async else self.library.client
+        client = make(**options)
+        self._clients.append(client)
+        return client
 
-    def anthropic(self, provider: Provider, key: str = KEY, **options: Any) -> Any:
-        return anthropic.Anthropic(
-            base_url=provider.base_url.removesuffix("/v1"),
-            api_key=key,
-            max_retries=0,
-            http_client=transports.client(**options),
-        )
+    def openai(self, key: str = SECRET, http: Any = None, **options: Any) -> Any:
+        settings = {"api_key": key, "base_url": self.provider.base_url, "max_retries": 0}
+        make = openai.AsyncOpenAI if self.is_async else openai.OpenAI
+        return make(**{**settings, **options}, http_client=http or self.http())
 
-    def run(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """What a method of the SDK gives."""
-        return function(**arguments)
+    def anthropic(self, key: str = SECRET, http: Any = None, **options: Any) -> Any:
+        base_url = self.provider.base_url.removesuffix("/v1")
+        settings = {"api_key": key, "base_url": base_url, "max_retries": 0}
+        make = anthropic.AsyncAnthropic if self.is_async else anthropic.Anthropic
+        return make(**{**settings, **options}, http_client=http or self.http())
 
-    def items(self, stream: Any) -> list[Any]:
-        """What a stream holds."""
-        return list(stream)
+    def run(self, result: Any) -> Any:
+        """The result of a call, awaited where there is something to await."""
+        if self._runner is None:
+            return result
 
-    def first(self, stream: Any) -> Any:
-        """The first item of a stream that is then closed."""
-        item = next(iter(stream))
-        stream.close()
-        return item
+        async def wait() -> Any:
+            return await result
 
-    def entered(self, manager: Any, read: str) -> list[Any]:
-        """The events of an SDK's stream helper, and what a method of it gives in the end."""
-        with manager as stream:
-            return [*stream, getattr(stream, read)()]
+        return self._runner.run(wait())
 
-    def together(self, number: int, function: Callable[..., Any], **arguments: Any) -> list[Any]:
-        """So many identical calls at once; errors are returned."""
+    def read(self, stream: Any, most: int | None = None) -> list[Any]:
+        """A stream's events: all, or so many, and then it is closed."""
+        if self._runner is None:
+            if most is None:
+                return list(stream)
+            found = [next(stream) for _ in range(most)]
+            stream.close()
+            return found
 
-        def call(_: int) -> Any:
-            try:
-                return function(**arguments)
-            except Exception as error:
-                return error
-
-        with ThreadPoolExecutor(number) as pool:
-            return list(pool.map(call, range(number)))
-
-    def close(self) -> None:
-        pass
-
-
-class Async(Sync):
-    """Async SDK clients, on one event loop a test."""
-
-    is_async = True
-
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-
-    def openai(self, provider: Provider, key: str = KEY, retries: int = 0, **options: Any) -> Any:
-        http = transports.async_client(**options)
-        return openai.AsyncOpenAI(
-            base_url=provider.base_url, api_key=key, max_retries=retries, http_client=http
-        )
-
-    def anthropic(self, provider: Provider, key: str = KEY, **options: Any) -> Any:
-        return anthropic.AsyncAnthropic(
-            base_url=provider.base_url.removesuffix("/v1"),
-            api_key=key,
-            max_retries=0,
-            http_client=transports.async_client(**options),
-        )
-
-    def run(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        return self._runner.run(function(**arguments))
-
-    def items(self, stream: Any) -> list[Any]:
         async def read() -> list[Any]:
-            return [item async for item in stream]
-
-        return self._runner.run(read())
-
-    def first(self, stream: Any) -> Any:
-        async def read() -> Any:
-            item = await anext(aiter(stream))
+            if most is None:
+                return [event async for event in stream]
+            found = [await anext(stream) for _ in range(most)]
             await stream.close()
-            return item
+            return found
 
         return self._runner.run(read())
 
-    def entered(self, manager: Any, read: str) -> list[Any]:
-        async def run() -> list[Any]:
-            async with manager as stream:
-                return [*[event async for event in stream], await getattr(stream, read)()]
+    def final(self, manager: Any, method: str) -> Any:
+        """What a stream helper has made of a whole stream."""
+        if self._runner is None:
+            with manager as events:
+                return getattr(events, method)()
 
-        return self._runner.run(run())
+        async def read() -> Any:
+            async with manager as events:
+                return await getattr(events, method)()
 
-    def together(self, number: int, function: Callable[..., Any], **arguments: Any) -> list[Any]:
-        async def ask() -> list[Any]:
-            calls = (function(**arguments) for _ in range(number))
-            return await asyncio.gather(*calls, return_exceptions=True)
+        return self._runner.run(read())
 
-        return self._runner.run(ask())
+    def together(self, number: int, ask: Callable[[], Any]) -> list[Any]:
+        """So many calls at once; errors are returned."""
+        if self._runner is None:
+
+            def one(_: int) -> Any:
+                try:
+                    return ask()
+                except Exception as error:
+                    return error
+
+            with ThreadPoolExecutor(number) as pool:
+                return list(pool.map(one, range(number)))
+
+        async def gather() -> list[Any]:
+            return await asyncio.gather(*(ask() for _ in range(number)), return_exceptions=True)
+
+        return self._runner.run(gather())
 
     def close(self) -> None:
-        self._runner.close()
+        for client in self._clients:
+            self.run(client.aclose()) if self.is_async else client.close()
+        if self._runner is not None:
+            self._runner.close()
 
 
 @pytest.fixture(params=["sync", "async"])
-def sdk(request: pytest.FixtureRequest) -> Iterator[Sync]:
-    """The sync and then the async SDKs: a case that uses them runs over both."""
-    made = Sync() if request.param == "sync" else Async()
+def sdk(request: pytest.FixtureRequest, provider: Provider) -> Iterator[SDK]:
+    """The official SDKs on the library that they are built on."""
+    made = SDK(provider, llmcache.httpx2, is_async=request.param == "async")
     yield made
     made.close()
+
+
+@pytest.fixture(params=["httpx-sync", "httpx-async", "httpx2-sync", "httpx2-async"])
+def any_sdk(request: pytest.FixtureRequest, provider: Provider) -> Iterator[SDK]:
+    """As `sdk`, over either library; OpenAI's takes both."""
+    name, _, kind = request.param.partition("-")
+    library = {"httpx": llmcache.httpx, "httpx2": llmcache.httpx2}[name]
+    made = SDK(provider, library, is_async=kind == "async")
+    yield made
+    made.close()
+
+
+def outcome(response: Any) -> str:
+    """What a response's headers say that the cache did."""
+    headers: httpx.Headers = response.headers
+    return str(headers.get("x-llmcache-outcome", "none"))
