@@ -21,7 +21,9 @@ from llmcache.text import clean
 
 _PREFIX: Final = "llmc-"
 _SHOWN: Final = 12
-ALWAYS_ALLOWED: Final = frozenset({"ttl", "no-cache", "no-store", "only-if-cached", "s-maxage"})
+ALWAYS_ALLOWED: Final = frozenset(
+    {"max-age", "no-cache", "no-store", "only-if-cached", "s-maxage", "ttl"}
+)
 """The cache controls that a new key's holder may use."""
 NEVER_ALLOWED: Final = frozenset({"scope", "caller", "key", "use-cache"})
 """The cache controls that reach beyond a key's own entries, or would hide who called."""

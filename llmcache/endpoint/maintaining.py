@@ -53,12 +53,13 @@ class ModelsDoor(Door):
 
 
 def known_models(holder: Holder) -> list[str]:
-    """The names that a key allows, that have a price in the settings, or that were asked lately."""
+    """The names that a key allows, that have a price in the settings, or that it asked lately.
+    What others ask is not told: a name can be about them."""
     names = {name for name in holder.models if "*" not in name and "?" not in name}
     names |= set(conf.config().pricing or ())
     with suppress(DatabaseError):  # the names in the settings are right without it
-        recent = HourlyStat.objects.filter(hour__gte=timezone.now() - _RECENT, kind__in=_ASKED)
-        asked = recent.exclude(model="").values_list("model", flat=True)
+        recent = HourlyStat.objects.filter(caller=holder.caller, hour__gte=timezone.now() - _RECENT)
+        asked = recent.filter(kind__in=_ASKED).exclude(model="").values_list("model", flat=True)
         names |= set(asked.distinct()[:_MOST_MODELS])
     return sorted(name for name in names if holder.may_use(name))
 

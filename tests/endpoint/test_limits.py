@@ -200,3 +200,20 @@ def test_flushing_empties_ones_own_scope_only(caller: Caller, key: Callable[...,
         VirtualKey.objects.get(name="other").holder().scope
     ] * 2
     assert caller.post("cache/flush", {}, other).status_code == 403
+
+
+def test_the_models_that_others_ask_are_not_told(caller: Caller, key: Callable[..., str]) -> None:
+    mine, other = key("one"), key("other")
+    ask(caller, other, "x", model="ft:their-secret-plan")
+    ask(caller, mine, "x")
+    recorder.flush()
+    assert [model["id"] for model in caller.get("v1/models", mine).json()["data"]] == ["m"]
+
+
+def test_a_new_key_may_ask_for_fresh_answers(caller: Caller, key: Callable[..., str]) -> None:
+    token = key()
+    ask(caller, token, "x")
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    said = {"Cache-Control": "max-age=0"}
+    found = caller.post("v1/chat/completions", body, token, headers=said)
+    assert found["X-LLMCache-Outcome"] == "miss"
