@@ -8,13 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter, time
 
 from llmcache import afetching, answers, engine, events, revalidation, similar
-from llmcache.afetching import Found
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
+from llmcache.fetching import Found
 from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
 from llmcache.recorder import recorder
 from llmcache.response import Response

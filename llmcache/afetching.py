@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter, time
+from typing import Any, Final
 
-from llmcache import answers, conf, engine, events, similar, writer
+from llmcache import answers, claims, conf, engine, events, similar, writer
 from llmcache.backends.base import Item
+from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
-from llmcache.fetching import own_copy
-from llmcache.outcome import COALESCED
+from llmcache.exceptions import UpstreamError
+from llmcache.fetching import Found, followed, own_copy
+from llmcache.outcome import COALESCED, ERROR
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlights, Unshared
 from llmcache.store import Store
 
-Found = tuple[Envelope, str]
-"""An entry that answers a call, and the outcome that this is."""
-
 flights: AsyncFlights[Envelope] = AsyncFlights()
+_last_steps: Final[set[asyncio.Task[None]]] = set()
 
 
 async def lookup(plan: Plan) -> Found | None:
@@ -106,6 +107,8 @@ async def share(
             envelope, items = await ask()
             await write(plan, items, envelope)
             return envelope, plan.outcome
+    claim = None
+    end: BaseException | None = None
     try:
         if plan.landings != flights.landings:
             found = await lookup()
@@ -115,32 +118,99 @@ async def share(
         if found is not None:
             flight.set_result(found[0])
             return found
+        claim, found = await _agree(plan, key, lookup)
+        if found is not None:
+            return found
         envelope, items = await ask()
         if plan.private:
-            flight.set_exception(Unshared())
+            end = Unshared()
+            flight.set_exception(end)
         else:
             flight.set_result(envelope)
-        await write(plan, items, envelope)
+        if items:
+            if await write(plan, items, envelope, claim.end if claim is not None else None):
+                claim = None  # whoever stores the answer ends it
+        elif end is None:
+            end = Unshared()  # other processes would wait in vain for what is not stored
         return envelope, plan.outcome
     except Exception as error:
+        end = error
         if not flight.done():
             flight.set_exception(error)
         raise
     finally:
         flights.land(place)
+        if claim is not None:
+            await _in_any_case(claim.aend(end))
 
 
-async def write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
-    """Store what a call has brought, by the user's own function where there is one."""
+def _nothing() -> None:
+    pass
+
+
+async def _in_any_case(step: Coroutine[Any, Any, None]) -> None:
+    """Await a last step, and see that it is taken even if the caller is cancelled meanwhile."""
+    task = asyncio.get_running_loop().create_task(step)
+    _last_steps.add(task)
+    task.add_done_callback(_last_steps.discard)
+    await asyncio.shield(task)
+
+
+async def _agree(
+    plan: Plan, key: object, lookup: Callable[[], Awaitable[Found | None]]
+) -> tuple[Claim | None, Found | None]:
+    """As `fetching._agree`."""
+    store = plan.store
+    assert store is not None
+    backend = store.claims
+    if backend is None or plan.outcome == ERROR or not store.breaker.allows():
+        return None, None
+    claim = Claim(store, backend, plan.digest or claims.name_of(key))
+    try:
+        held: bytes | None = await backend.aclaim(claim.name, claim.token, claims.lease())
+        for pause in claims.pauses(conf.config().single_flight_timeout):
+            if held is None:
+                held = await backend.aclaim(claim.name, claim.token, claims.lease())
+            if claim.took(held):
+                found = await lookup()  # it may have been stored just before the claim
+                if found is None:
+                    return claim, None
+                await claim.aend()
+                return None, followed(plan, found)
+            if not claims.is_claim(held):
+                claims.read(claim.name, held)
+            await asyncio.sleep(pause)
+            held = await backend.aclaimed(claim.name)
+            found = await lookup()
+            if found is not None:
+                return None, followed(plan, found)
+    except (Unshared, UpstreamError) as told:
+        if isinstance(told, UpstreamError):
+            raise
+        return None, None
+    except Exception as error:
+        claims.failed(store, error)
+        return None, None
+    events.count("follower_timeout")
+    return None, None
+
+
+async def write(
+    plan: Plan, items: list[Item], envelope: Envelope, written: Callable[[], None] | None = None
+) -> bool:
+    """As `fetching.write`.
+
+    Returns:
+        Whether a thread is to store the entries: it calls `written` once it has.
+    """
     store = plan.store
     if store is None or not items:
-        return
+        return False
     add_cache = store.custom.get("add_cache")
     async_add_cache = store.custom.get("async_add_cache")
     if add_cache is None and async_add_cache is None:
         vectors = await similar.avectors(plan, items)
-        await writer.awrite(store, items, plan.records, vectors)
-        return
+        return await writer.awrite(store, items, plan.records, vectors, written or _nothing)
     info = plan.info(plan.outcome, plan.reason, envelope)
     result = Response(engine.body_of(plan.call.kind, envelope), info)
     try:
@@ -150,3 +220,4 @@ async def write(plan: Plan, items: list[Item], envelope: Envelope) -> None:
             await asyncio.to_thread(add_cache, result, **engine.kwargs(plan.call))
     except Exception as error:
         writer.write_failed(store, error, len(items))
+    return False

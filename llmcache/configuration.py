@@ -38,6 +38,8 @@ class Config:
         breaker_cooldown: seconds it is left alone before one call tries it again.
         single_flight: whether identical calls in flight share one upstream call.
         single_flight_timeout: seconds a follower waits for its leader before it asks for itself.
+        single_flight_lease: seconds after which another process takes over from one that was killed
+            while it asked upstream.
         endpoint_auth: who may call the endpoint: None for those with a virtual key, or a function
             of the request that returns an `llmcache.virtual_keys.Holder` or None, or its path.
         endpoint_cache: the alias of CACHES in which requests and money of keys are counted.
@@ -79,6 +81,7 @@ class Config:
     breaker_cooldown: float = 5.0
     single_flight: bool = True
     single_flight_timeout: float = 120.0
+    single_flight_lease: float = 10.0
     endpoint_auth: str | Callable[[Any], Any] | None = None
     endpoint_cache: str = "default"
     endpoint_max_body: int = 20_971_520
@@ -190,6 +193,7 @@ _RULES: Final[dict[str, Rule]] = {
     "breaker_cooldown": _SECONDS,
     "single_flight": _FLAG,
     "single_flight_timeout": _SECONDS,
+    "single_flight_lease": _SECONDS,
     "endpoint_auth": _function("a function of a request"),
     "endpoint_cache": (lambda v: isinstance(v, str) and bool(v), "an alias of CACHES"),
     "endpoint_max_body": _whole(1),

@@ -44,6 +44,7 @@ class Plan:
         stored: whether what came from upstream is an entry now, or is about to be.
         pinned: whether the entries that the call brings are to be pinned, as those they replace.
         records: what the index is to know of the entries that the call brings.
+        unreadable: digests whose entries were found damaged, forged or foreign.
         landings: how many flights had landed when the store was read.
         search: the call's search by meaning, once there was one.
         match: the similar question whose answer serves the call.
@@ -66,6 +67,7 @@ class Plan:
     stored: bool = False
     pinned: bool = False
     records: list[EntryRecord] = field(default_factory=list)
+    unreadable: tuple[str, ...] = ()
     landings: int = 0
     search: Search | None = None
     match: Match | None = None
@@ -210,9 +212,11 @@ def unwrap(plan: Plan, digest: str, data: bytes) -> Envelope | None:
     try:
         return unseal(digest, data, signed=plan.store.signed)
     except EnvelopeError as error:
-        events.warn_once(
-            "unreadable", "An entry of alias %r cannot be used: %s", plan.store.alias, error
-        )
+        if digest not in plan.unreadable:  # a leader looks twice
+            plan.unreadable += (digest,)
+            events.warn_once(
+                "unreadable", "An entry of alias %r cannot be used: %s", plan.store.alias, error
+            )
         return None
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
-from time import perf_counter, time
+from time import perf_counter, sleep, time
 
 from asgiref.sync import async_to_sync
 
-from llmcache import answers, conf, engine, events, similar, writer
+from llmcache import answers, claims, conf, engine, events, similar, writer
 from llmcache.backends.base import Item
+from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
-from llmcache.outcome import COALESCED
+from llmcache.exceptions import UpstreamError
+from llmcache.outcome import COALESCED, ERROR, HIT
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flights, Unshared
 from llmcache.store import Store
@@ -109,6 +111,14 @@ def share(
             write(plan, items, envelope)
             return envelope, plan.outcome
     handed_over = False  # whether whoever stores the answer ends the flight
+    claim = None
+    end: BaseException | None = None
+
+    def land() -> None:
+        if claim is not None:
+            claim.end(end)
+        flights.land(place)
+
     try:
         if plan.landings != flights.landings:
             found = lookup()
@@ -118,22 +128,79 @@ def share(
         if found is not None:
             flight.set_result(found[0])
             return found
+        claim, found = _agree(plan, key, lookup)
+        if found is not None:
+            return found
         envelope, items = ask()
         if plan.private:
-            flight.set_exception(Unshared())
+            end = Unshared()
+            flight.set_exception(end)
         else:
             flight.set_result(envelope)
         if items:
             handed_over = True
-            write(plan, items, envelope, lambda: flights.land(place))
+            write(plan, items, envelope, land)
+        elif end is None:
+            end = Unshared()  # other processes would wait in vain for what is not stored
         return envelope, plan.outcome
     except Exception as error:
+        end = error
         if not flight.done():
             flight.set_exception(error)
         raise
     finally:
         if not handed_over:
-            flights.land(place)
+            land()
+
+
+def followed(plan: Plan, found: Found) -> Found:
+    """What another process has stored, as the outcome that this is for one who waited for it."""
+    envelope, outcome = found
+    return envelope, COALESCED if outcome == HIT and plan.digest is not None else outcome
+
+
+def _agree(
+    plan: Plan, key: object, lookup: Callable[[], Found | None]
+) -> tuple[Claim | None, Found | None]:
+    """Agree with the other processes who asks: the claim if it is this one, or what another has
+    stored meanwhile, or neither if all are to ask for themselves.
+
+    Raises:
+        UpstreamError: another asked, and that was its error.
+    """
+    store = plan.store
+    assert store is not None
+    backend = store.claims
+    if backend is None or plan.outcome == ERROR or not store.breaker.allows():
+        return None, None
+    claim = Claim(store, backend, plan.digest or claims.name_of(key))
+    try:
+        held: bytes | None = backend.claim(claim.name, claim.token, claims.lease())
+        for pause in claims.pauses(conf.config().single_flight_timeout):
+            if held is None:
+                held = backend.claim(claim.name, claim.token, claims.lease())
+            if claim.took(held):
+                found = lookup()  # it may have been stored just before the claim
+                if found is None:
+                    return claim, None
+                claim.end()
+                return None, followed(plan, found)
+            if not claims.is_claim(held):
+                claims.read(claim.name, held)
+            sleep(pause)
+            held = backend.claimed(claim.name)
+            found = lookup()
+            if found is not None:
+                return None, followed(plan, found)
+    except (Unshared, UpstreamError) as told:
+        if isinstance(told, UpstreamError):
+            raise
+        return None, None
+    except Exception as error:
+        claims.failed(store, error)
+        return None, None
+    events.count("follower_timeout")
+    return None, None
 
 
 def own_copy(error: Exception) -> Exception:

@@ -84,7 +84,7 @@ def in_task(
     plan: Plan,
     flights: AsyncFlights[Envelope],
     ask: Callable[[Plan], Awaitable[Asked]],
-    write: Callable[[Plan, list[Item], Envelope], Awaitable[None]],
+    write: Callable[[Plan, list[Item], Envelope], Awaitable[object]],
 ) -> None:
     """As `in_thread`, for the running event loop."""
     if _recently_sent(plan):

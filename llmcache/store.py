@@ -31,6 +31,7 @@ class Store:
         supported_call_types: other call types bypass the cache.
         opt_in: True when only calls with `cache={"use-cache": True}` are cached.
         semantic: the part of the backend that is searched by meaning, if there is one.
+        claims: the backend in which processes agree who makes an answer, if there is one.
         custom: functions of the user's that replace the key, the read or the write, by name.
     """
 
@@ -60,6 +61,7 @@ class Store:
         self.breaker = Breaker()
         self.layered = backend if isinstance(backend, LayeredBackend) else None
         self.semantic = semantic_part(backend)
+        self.claims = claims_part(backend)
         with _lock:
             _living.add(self)
 
@@ -81,6 +83,14 @@ def semantic_part(backend: BaseBackend) -> SemanticBackend | None:
     elif isinstance(backend, BatchedBackend):
         inner = (backend.inner,)
     return next((part for layer in inner if (part := semantic_part(layer))), None)
+
+
+def claims_part(backend: BaseBackend) -> BaseBackend | None:
+    """The backend, or the first one inside it, over which processes can agree. What collects its
+    writes has none: an answer would not be there when its claim ends."""
+    if isinstance(backend, LayeredBackend):
+        return next((part for layer in backend.layers if (part := claims_part(layer))), None)
+    return backend if backend.supports_claims else None
 
 
 _living: WeakSet[Store] = WeakSet()

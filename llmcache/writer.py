@@ -113,17 +113,22 @@ async def awrite(
     items: Sequence[Item],
     records: Sequence[EntryRecord] = (),
     vectors: Sequence[Vector] = (),
-) -> None:
-    """As `write`, from async code; the thread writer is shared."""
-    if _by_thread() and _worker.put(store, items, records, _nothing, vectors):
-        return
+    written: Written = _nothing,
+) -> bool:
+    """As `write`, from async code; the thread writer is shared.
+
+    Returns:
+        Whether the thread has them now: it calls `written` in the end, which is not called else.
+    """
+    if _by_thread() and _worker.put(store, items, records, written, vectors):
+        return True
     if task_queue.chosen() is not None and await run_in_thread(
         _by_worker, store, items, records, vectors
     ):
-        return
+        return False
     if not store.breaker.allows():
         events.count("write_skipped", len(items))
-        return
+        return False
     try:
         if len(items) == 1:
             await store.backend.aset(*items[0])
@@ -139,6 +144,7 @@ async def awrite(
                 await store.semantic.aadd(vectors)
             except Exception as error:
                 _vectors_failed(store, error)
+    return False
 
 
 def _vectors_failed(store: Store, error: Exception) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from django.core.checks import CheckMessage
 
@@ -20,6 +20,9 @@ from llmcache.conf import BackendSettings
 from llmcache.exceptions import UnsupportedOperation
 
 T = TypeVar("T")
+
+CLAIM: Final = b"claim:"
+"""How the token of a claim begins."""
 
 # One pool for all stores without an async client. Django's own async default runs every call on one
 # thread, one after the other; stores are thread-safe, so theirs need not queue.
@@ -68,6 +71,8 @@ class BaseBackend:
     """
     supports_iterate: bool = True
     supports_clear: bool = True
+    supports_claims: bool = False
+    """Whether processes can agree over the store which of them makes an answer."""
 
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings
@@ -133,6 +138,33 @@ class BaseBackend:
         """
         return 0
 
+    # --- claims: small values beside the entries, never listed and never cleared with them ---
+
+    def claim(self, name: str, token: bytes, ttl: float) -> bytes:
+        """Put a token under a name, unless another token is there that has not ended.
+
+        Args:
+            name: a digest; a claim and an entry of one name have nothing to do with each other.
+            token: begins with CLAIM. A value that does not is a note: it gives way to a token.
+
+        Returns:
+            The token that is there now: the caller's own if the claim is theirs.
+        """
+        raise UnsupportedOperation(f"{type(self).__name__} has no claims.")
+
+    def renew_claim(self, name: str, token: bytes, ttl: float) -> bool:
+        """Give a claim a new ttl from now; False if it is another's or nobody's by now."""
+        raise UnsupportedOperation(f"{type(self).__name__} has no claims.")
+
+    def end_claim(self, name: str, token: bytes, note: bytes | None, ttl: float) -> None:
+        """Take a claim away, if it is still this token's, and leave a note in its place if there
+        is one, for so many seconds."""
+        raise UnsupportedOperation(f"{type(self).__name__} has no claims.")
+
+    def claimed(self, name: str) -> bytes | None:
+        """The token or the note under a name."""
+        raise UnsupportedOperation(f"{type(self).__name__} has no claims.")
+
     def check(self) -> list[CheckMessage]:
         """System check messages about this alias's settings; must not touch the network."""
         return []
@@ -165,6 +197,15 @@ class BaseBackend:
 
     async def aclear(self) -> int:
         return await run_in_thread(self.clear)
+
+    async def aclaim(self, name: str, token: bytes, ttl: float) -> bytes:
+        return await run_in_thread(self.claim, name, token, ttl)
+
+    async def aend_claim(self, name: str, token: bytes, note: bytes | None, ttl: float) -> None:
+        await run_in_thread(self.end_claim, name, token, note, ttl)
+
+    async def aclaimed(self, name: str) -> bytes | None:
+        return await run_in_thread(self.claimed, name)
 
     async def aclose(self) -> None:
         await run_in_thread(self.close)

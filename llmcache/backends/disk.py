@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.backends import options
-from llmcache.backends.base import BaseBackend, Item
+from llmcache.backends.base import CLAIM, BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
 from llmcache.conf import BackendSettings
 
@@ -44,6 +44,8 @@ class DiskBackend(BaseBackend):
     "least-recently-stored", the one that writes nothing when an entry is read), `timeout` in
     seconds to wait for another process's lock (default 1).
     """
+
+    supports_claims = True
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
@@ -139,6 +141,37 @@ class DiskBackend(BaseBackend):
         if not rows:
             return 0
         return int(cache.expire(now=rows[-1][0] + 1e-6))
+
+    # --- claims ---
+
+    def claim(self, name: str, token: bytes, ttl: float) -> bytes:
+        cache = self.cache
+        with cache.transact():
+            held: bytes | None = self.claimed(name)
+            if held is not None and held.startswith(CLAIM):
+                return held
+            cache.set(f"{self.prefix}{name}-claim", token, expire=ttl)
+        return token
+
+    def renew_claim(self, name: str, token: bytes, ttl: float) -> bool:
+        cache = self.cache
+        with cache.transact():
+            mine = self.claimed(name) == token
+            return mine and bool(cache.touch(f"{self.prefix}{name}-claim", expire=ttl))
+
+    def end_claim(self, name: str, token: bytes, note: bytes | None, ttl: float) -> None:
+        cache, key = self.cache, f"{self.prefix}{name}-claim"
+        with cache.transact():
+            if self.claimed(name) != token:
+                return
+            if note is None:
+                cache.delete(key)
+            else:
+                cache.set(key, note, expire=ttl)
+
+    def claimed(self, name: str) -> bytes | None:
+        held: bytes | None = self.cache.get(f"{self.prefix}{name}-claim")
+        return held
 
     def check(self) -> list[CheckMessage]:
         try:

@@ -20,7 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from llmcache.backends import options
-from llmcache.backends.base import BaseBackend, Item
+from llmcache.backends.base import CLAIM, BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace, around
 from llmcache.conf import BackendSettings
 from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
@@ -56,6 +56,7 @@ class DjangoCacheBackend(BaseBackend):
     exact_ttl: bool = False
     supports_iterate: bool = False
     supports_clear: bool = False
+    supports_claims: bool = True
 
     def __new__(cls, settings: BackendSettings) -> DjangoCacheBackend:
         if cls is DjangoCacheBackend:
@@ -126,6 +127,35 @@ class DjangoCacheBackend(BaseBackend):
 
     def touch(self, digest: str, ttl: float | None) -> bool:
         return bool(self.cache.touch(self.prefix + digest, whole_seconds(ttl)))
+
+    # Claims: `add` is what Django's API has of atomic steps, so a claim that ends at the moment of
+    # its renewal can be lost to both sides: then two processes ask, and nothing worse happens.
+
+    def claim(self, name: str, token: bytes, ttl: float) -> bytes:
+        key = f"{self.prefix}{name}-claim"
+        held = self.claimed(name)
+        if held is not None and not held.startswith(CLAIM):
+            self.cache.delete(key)
+            held = None
+        if held is None and self.cache.add(key, token, whole_seconds(ttl)):
+            return token
+        return held or self.claimed(name) or b""
+
+    def renew_claim(self, name: str, token: bytes, ttl: float) -> bool:
+        key = f"{self.prefix}{name}-claim"
+        return self.claimed(name) == token and bool(self.cache.touch(key, whole_seconds(ttl)))
+
+    def end_claim(self, name: str, token: bytes, note: bytes | None, ttl: float) -> None:
+        key = f"{self.prefix}{name}-claim"
+        if self.claimed(name) != token:
+            return
+        if note is None:
+            self.cache.delete(key)
+        else:
+            self.cache.set(key, note, whole_seconds(ttl))
+
+    def claimed(self, name: str) -> bytes | None:
+        return _checked(self.cache.get(f"{self.prefix}{name}-claim"))
 
     def check(self) -> list[CheckMessage]:
         where = f"LLMCACHE[{self.alias!r}]"

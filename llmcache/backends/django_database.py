@@ -43,6 +43,7 @@ class DatabaseBackend(DjangoCacheBackend):
     exact_ttl: bool = True
     supports_iterate: bool = True
     supports_clear: bool = True
+    supports_claims: bool = False  # a claim within a view's transaction would be seen too late
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)

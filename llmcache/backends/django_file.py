@@ -27,6 +27,7 @@ class FileBackend(DjangoCacheBackend):
     exact_ttl: bool = True
     supports_iterate: bool = True
     supports_clear: bool = True
+    supports_claims: bool = False  # files have no step of "only if it is not there" that can end
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)

@@ -27,6 +27,7 @@ class LocMemBackend(DirectAsync, DjangoCacheBackend):
     exact_ttl: bool = True
     supports_iterate: bool = True
     supports_clear: bool = True
+    supports_claims: bool = False
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)

@@ -6,13 +6,11 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
-
-if TYPE_CHECKING:
-    from llmcache.backends.redis_connections import Connections
+from llmcache.backends.redis_claims import RedisClaims
 
 _BATCH: Final = 500
 _GLOB: Final = re.compile(r"([*?\[\]^\\])")
@@ -29,10 +27,8 @@ def batches(keys: list[str]) -> Iterator[list[str]]:
         yield keys[start : start + _BATCH]
 
 
-class RedisCommands(BaseBackend):
+class RedisCommands(RedisClaims, BaseBackend):
     """What the stores in Redis have in common; a subclass sets `connections`."""
-
-    connections: Connections
 
     def keyspace(self) -> Keyspace:
         """Where this alias's keys are."""

@@ -15,7 +15,7 @@ from tests.backends.stores import FACTORIES, Make
 
 ASYNC = {
     *("get", "get_many", "set", "set_many", "delete", "delete_many", "touch", "clear", "close"),
-    "get_with_layer",
+    *("get_with_layer", "claim", "claimed", "end_claim"),
 }
 
 

@@ -16,7 +16,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = _SITE.get("apps", ["llmcache"])
 DATABASES = _SITE["databases"]
 LLMCACHE = _SITE.get("stores", {"default": {"BACKEND": "llmcache.backends.memory.MemoryBackend"}})
-LLMCACHE_PROVIDERS = {"default": {"BACKEND": "llmcache.upstreams.fake.FakeUpstream"}}
+LLMCACHE_PROVIDERS = _SITE.get(
+    "providers", {"default": {"BACKEND": "llmcache.upstreams.fake.FakeUpstream"}}
+)
 LLMCACHE_CONFIG = {"FLUSH_INTERVAL": 0.1, **_SITE.get("config", {})}
 if any(database["ENGINE"].endswith("mysql") for database in DATABASES.values()):
     use_driver()

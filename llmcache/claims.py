@@ -1,0 +1,206 @@
+"""One leader among all processes that share a store: who has the claim asks upstream, the others
+wait for its answer in the store.
+
+A claim is a token with an end in the store itself, renewed while its owner lives; when the owner is
+killed it ends, and one of those who wait takes it over. An owner whose call failed, or whose answer
+is not to be shared, leaves a sealed note in its place, so that those who wait need not ask in vain.
+
+A store that fails or has no claims costs nothing but this agreement: every process asks for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from time import monotonic, time
+from typing import Any, Final
+
+import orjson
+
+from llmcache import conf, events, exceptions, task_queue
+from llmcache.backends.base import CLAIM, BaseBackend
+from llmcache.envelope import EnvelopeError, seal, unseal
+from llmcache.exceptions import UpstreamError
+from llmcache.singleflight import Unshared
+from llmcache.store import Store
+
+_FIRST_PAUSE: Final = 0.004
+_LONGEST_PAUSE: Final = 0.1
+_NOTE_STAYS: Final = 2.0
+"""Seconds: those who wait look every tenth of one."""
+_WORKER_TAKES: Final = 10.0
+"""Seconds that a worker has to store what it was sent, before others stop waiting for it."""
+_FIELDS: Final = ("message", "status", "request_id", "body", "provider", "retry_after")
+
+
+class Claim:
+    """This process's right to ask upstream on behalf of all.
+
+    Attributes:
+        name: what is claimed: a digest.
+    """
+
+    __slots__ = ("backend", "name", "store", "token")
+
+    def __init__(self, store: Store, backend: BaseBackend, name: str) -> None:
+        self.store = store
+        self.backend = backend
+        self.name = name
+        self.token = CLAIM + secrets.token_bytes(16)
+
+    def took(self, held: bytes) -> bool:
+        """Whether what the store holds is this claim; if so, it is renewed from now on."""
+        if held != self.token:
+            return False
+        _keeper.keep(self)
+        return True
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Give the claim up: the answer is stored, or the call ended in an error."""
+        _keeper.drop(self)
+        note, stays = self._note(error)
+        try:
+            self.backend.end_claim(self.name, self.token, note, stays)
+        except Exception as failure:
+            failed(self.store, failure)
+
+    async def aend(self, error: BaseException | None = None) -> None:
+        """As `end`."""
+        _keeper.drop(self)
+        note, stays = self._note(error)
+        try:
+            await self.backend.aend_claim(self.name, self.token, note, stays)
+        except Exception as failure:
+            failed(self.store, failure)
+
+    def _note(self, error: BaseException | None) -> tuple[bytes | None, float]:
+        said: dict[str, Any]
+        if isinstance(error, UpstreamError):
+            said = {name: getattr(error, name, None) for name in _FIELDS}
+            said["error"] = type(error).__name__
+        elif isinstance(error, Unshared):
+            said = {"unshared": True}
+        elif error is None and task_queue.chosen() is not None:
+            said = {"written_by_a_worker": True}
+        else:
+            return None, 0.0
+        try:
+            header = orjson.loads(orjson.dumps(said, default=str))
+        except TypeError:
+            return None, 0.0
+        note = seal(self.name, b"", created=time(), header=header)
+        return note, _WORKER_TAKES if "written_by_a_worker" in said else _NOTE_STAYS
+
+
+def failed(store: Store, error: Exception) -> None:
+    """Count and log that a claim could not be made, looked at or ended."""
+    store.breaker.failed()
+    events.count("claim_error")
+    events.logger.warning(
+        "Alias %r could not say who makes an answer: %s: %s",
+        store.alias,
+        type(error).__name__,
+        error,
+    )
+
+
+def pauses(patience: float) -> Iterator[float]:
+    """Seconds to wait between two looks, until patience is at its end."""
+    end, pause = monotonic() + patience, _FIRST_PAUSE
+    while monotonic() < end:
+        yield pause * (0.5 + random.random())  # noqa: S311
+        pause = min(_LONGEST_PAUSE, pause * 1.5)
+
+
+def lease() -> float:
+    """Seconds after which the claim of a process that has died ends."""
+    return conf.config().single_flight_lease
+
+
+def name_of(key: object) -> str:
+    """What to claim for the items of one embedding call, or another flight's key."""
+    return sha256(repr(key).encode()).hexdigest()
+
+
+def is_claim(held: bytes) -> bool:
+    """Whether the value is a token, and not a note."""
+    return held.startswith(CLAIM)
+
+
+def read(name: str, note: bytes) -> bool:
+    """What a leader of another process has left to those who wait.
+
+    Returns:
+        Whether to go on waiting: a worker is about to store the answer.
+
+    Raises:
+        Unshared: each is to ask for itself; also where the note cannot be read.
+        UpstreamError: the leader's error, which is theirs too.
+    """
+    try:
+        said = unseal(name, note).header
+    except EnvelopeError:
+        raise Unshared from None
+    if said.get("written_by_a_worker"):
+        return True
+    kind = getattr(exceptions, str(said.get("error")), None)
+    if not (isinstance(kind, type) and issubclass(kind, UpstreamError)):
+        raise Unshared
+    known = {name: said[name] for name in _FIELDS if said.get(name) is not None}
+    raise kind(**{"message": "the provider failed", **known})
+
+
+class _Keeper:
+    """Renews the claims of this process, by one thread that runs while there are any."""
+
+    def __init__(self) -> None:
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._claims: set[Claim] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+
+    def keep(self, claim: Claim) -> None:
+        with self._lock:
+            self._claims.add(claim)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="llmcache-claims", daemon=True
+                )
+                self._thread.start()
+
+    def drop(self, claim: Claim) -> None:
+        with self._lock:
+            self._claims.discard(claim)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(lease() / 3)
+            with self._lock:
+                if not self._claims:
+                    self._thread = None
+                    return
+                claims = list(self._claims)
+            for claim in claims:
+                self._renew(claim)
+
+    def _renew(self, claim: Claim) -> None:
+        if not claim.store.breaker.allows():
+            return
+        try:
+            still = claim.backend.renew_claim(claim.name, claim.token, lease())
+        except Exception as error:
+            failed(claim.store, error)
+        else:
+            if not still:
+                self.drop(claim)
+
+
+_keeper = _Keeper()
+os.register_at_fork(after_in_child=_keeper._start_afresh)

@@ -1,0 +1,1 @@
+"""Identical calls at one time, in threads, tasks and processes."""

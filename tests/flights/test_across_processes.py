@@ -1,0 +1,223 @@
+"""One upstream call for identical calls of several processes that share a store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ledger.processes import Process, Site, ending
+from tests.servers.provider import CHAT, Behaviour, Handler, Provider, answer, hang
+from tests.servers.redis import RedisServer
+
+# Each process says that it is ready, waits for a word, asks so often at once, and says what came.
+ASK = """
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+messages = [{"role": "user", "content": "The same for all"}]
+arguments = {"model": "m", "messages": messages}
+
+def told(answer):
+    return type(answer).__name__ if isinstance(answer, Exception) else answer.cache.outcome
+
+def one(_):
+    try:
+        return llmcache.completion(**arguments)
+    except Exception as error:
+        return error
+
+async def gathered(number):
+    calls = (llmcache.acompletion(**arguments) for _ in range(number))
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+say("ready")
+heard()
+"""
+SYNC = """
+with ThreadPoolExecutor({number}) as pool:
+    answers = list(pool.map(one, range({number})))
+say([told(answer) for answer in answers])
+"""
+ASYNC = """
+answers = asyncio.run(gathered({number}))
+say([told(answer) for answer in answers])
+"""
+
+
+def late(behaviour: Behaviour, seconds: float = 0.4) -> Behaviour:
+    """A provider that thinks first."""
+
+    def behave(handler: Handler) -> None:
+        time.sleep(seconds)
+        behaviour(handler)
+
+    return behave
+
+
+def memory_database() -> dict[str, Any]:
+    return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+
+@pytest.fixture(params=["redis", "disk"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider) -> Callable[..., Site]:
+    """Makes a site of several processes with one store and one provider."""
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        store = {
+            "BACKEND": "llmcache.backends.redis.RedisBackend",
+            "LOCATION": server.url,
+            "KEY_PREFIX": str(tmp_path),
+        }
+    else:
+        store = {
+            "BACKEND": "llmcache.backends.disk.DiskBackend",
+            "LOCATION": str(tmp_path / "entries"),
+        }
+
+    def make(**config: Any) -> Site:
+        options = {"base_url": provider.base_url, "api_key_env": None, "max_retries": 0}
+        return Site(
+            memory_database(),
+            {
+                "stores": {"default": store},
+                "providers": {"default": {"OPTIONS": options}},
+                "config": {"RECORDER": "off", **config},
+            },
+        )
+
+    return make
+
+
+@contextmanager
+def asking(site: Site, *codes: str) -> Iterator[list[Process]]:
+    """Processes that are ready to ask."""
+    processes = [site.start(ASK + code) for code in codes]
+    with ending(*processes):
+        for process in processes:
+            assert process.hear() == "ready"
+        yield processes
+
+
+def all_at_once(site: Site, *codes: str) -> list[str]:
+    """What the calls of all processes came to."""
+    with asking(site, *codes) as processes:
+        for process in processes:
+            process.tell()
+        return [outcome for process in processes for outcome in process.end()]
+
+
+@pytest.mark.parametrize("codes", [[SYNC] * 4, [ASYNC] * 4, [SYNC, ASYNC, SYNC, ASYNC]])
+def test_a_hundred_calls_of_four_processes_are_one_upstream(
+    site: Callable[..., Site], provider: Provider, codes: list[str]
+) -> None:
+    provider.script(late(answer(CHAT)))
+    outcomes = all_at_once(site(), *(code.format(number=25) for code in codes))
+    assert len(provider.requests) == 1
+    assert len(outcomes) == 100
+    assert outcomes.count("miss") == 1
+    assert set(outcomes) <= {"miss", "coalesced", "hit"}
+
+
+@pytest.mark.parametrize("code", [SYNC, ASYNC], ids=["sync", "async"])
+def test_what_a_thread_stores_later_is_waited_for(
+    site: Callable[..., Site], provider: Provider, code: str
+) -> None:
+    provider.script(late(answer(CHAT)))
+    all_at_once(site(WRITER="thread"), *[code.format(number=5)] * 3)
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("code", [SYNC, ASYNC], ids=["sync", "async"])
+def test_another_takes_over_from_a_process_that_was_killed(
+    site: Callable[..., Site], provider: Provider, code: str
+) -> None:
+    provider.script(hang, answer(CHAT))
+    with asking(site(SINGLE_FLIGHT_LEASE=1), *[code.format(number=3)] * 2) as (leader, follower):
+        leader.tell()
+        while not provider.requests:
+            time.sleep(0.01)
+        follower.tell()
+        time.sleep(1.5)  # longer than the lease: while the leader lives, its claim is renewed
+        assert len(provider.requests) == 1
+        leader.kill()
+        outcomes = follower.end()
+    assert len(provider.requests) == 2
+    assert sorted(outcomes) == ["coalesced", "coalesced", "miss"]
+
+
+@pytest.mark.parametrize("code", [SYNC, ASYNC], ids=["sync", "async"])
+def test_the_leaders_error_is_everybodys_once(
+    site: Callable[..., Site], provider: Provider, code: str
+) -> None:
+    provider.script(late(answer({"error": {"message": "no"}}, 400)))
+    outcomes = all_at_once(site(), *[code.format(number=10)] * 3)
+    assert outcomes == ["BadRequest"] * 30
+    assert len(provider.requests) == 1
+
+
+def test_who_comes_after_an_error_asks_anew(site: Callable[..., Site], provider: Provider) -> None:
+    provider.script(answer({"error": {"message": "no"}}, 400), answer(CHAT))
+    with asking(site(), *[SYNC.format(number=1)] * 2) as (first, second):
+        first.tell()
+        assert first.end() == ["BadRequest"]
+        second.tell()
+        assert second.end() == ["miss"]
+
+
+def test_an_answer_that_is_not_stored_is_asked_for_once_a_process(
+    site: Callable[..., Site], provider: Provider
+) -> None:
+    cut = {**CHAT, "choices": [{**CHAT["choices"][0], "finish_reason": "length"}]}
+    provider.script(late(answer(cut)))
+    outcomes = all_at_once(site(), *[SYNC.format(number=10)] * 3)
+    assert set(outcomes) <= {"miss", "coalesced"}
+    assert len(provider.requests) == 3
+
+
+CANCELLED = """
+async def impatient():
+    task = asyncio.create_task(llmcache.acompletion(**arguments))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return task.cancelled()
+say(asyncio.run(impatient()))
+heard()
+"""
+
+
+def test_a_leader_that_is_cancelled_leaves_no_claim(
+    site: Callable[..., Site], provider: Provider
+) -> None:
+    provider.script(hang, answer(CHAT))
+    with asking(site(SINGLE_FLIGHT_LEASE=60), CANCELLED, SYNC.format(number=1)) as (first, second):
+        first.tell()
+        assert first.hear() is True
+        started = time.monotonic()
+        second.tell()
+        assert second.end() == ["miss"]
+        assert time.monotonic() - started < 30  # far from the lease
+        first.tell()
+        first.end()
+
+
+EMBED = """
+def one(_):
+    return llmcache.embedding("m", input=["a", "b"])
+"""
+
+
+def test_identical_lists_to_embed_are_one_upstream(
+    site: Callable[..., Site], provider: Provider
+) -> None:
+    vectors = [{"object": "embedding", "index": at, "embedding": [0.5, at]} for at in (0, 1)]
+    usage = {"prompt_tokens": 2, "total_tokens": 2}
+    body = {"object": "list", "data": vectors, "model": "m", "usage": usage}
+    provider.script(late(answer(body)))
+    outcomes = all_at_once(site(), *[EMBED + SYNC.format(number=5)] * 3)
+    assert len(provider.requests) == 1
+    assert set(outcomes) <= {"miss", "coalesced", "hit"}
