@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.http import JsonResponse
 
 from llmcache.outcome import CacheInfo
 
 SYSTEM = "You are a helpful assistant. Answer in one or two short sentences."
 LONGEST_QUESTION = 500
+
+
+def question_in(words: str | None) -> str:
+    """What a visitor asks, not longer than it may be; "" for nothing."""
+    return (words or "").strip()[:LONGEST_QUESTION]
+
+
+def no_question() -> JsonResponse:
+    """What a visitor gets who asks nothing."""
+    return JsonResponse({"error": "Ask something: the question is empty."}, status=400)
 
 
 def request_for(question: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from example_project.asking import LONGEST_QUESTION, request_for, told
+from example_project.asking import LONGEST_QUESTION, no_question, question_in, request_for, told
 from llmcache import UpstreamError, acompletion, completion
 from llmcache.streaming import AsyncStream
 
@@ -24,16 +24,12 @@ SUGGESTIONS = (
 REMEMBERED = 6
 
 
-def _question(words: str | None) -> str:
-    return (words or "").strip()[:LONGEST_QUESTION]
-
-
 @require_http_methods(["GET", "POST"])
 def chat(request: HttpRequest) -> HttpResponse:
     """The page. Its script streams the answers; without script the form is posted here."""
     said = request.session.get("said", [])
     if request.method == "POST":
-        question = _question(request.POST.get("question"))
+        question = question_in(request.POST.get("question"))
         if question:
             request.session["said"] = [*said, _ask(question)][-REMEMBERED:]
         return redirect("chat")
@@ -69,9 +65,9 @@ def _ask(question: str) -> dict[str, Any]:
 @require_GET
 def ask_sync(request: HttpRequest) -> HttpResponse:
     """GET ?q=...: the answer as JSON, from a sync view."""
-    question = _question(request.GET.get("q"))
+    question = question_in(request.GET.get("q"))
     if not question:
-        return _no_question()
+        return no_question()
     answer = _ask(question)
     return JsonResponse(answer, status=502 if "error" in answer else 200)
 
@@ -79,9 +75,9 @@ def ask_sync(request: HttpRequest) -> HttpResponse:
 @require_GET
 async def ask_async(request: HttpRequest) -> HttpResponse:
     """GET ?q=...: the answer as JSON, from an async view."""
-    question = _question(request.GET.get("q"))
+    question = question_in(request.GET.get("q"))
     if not question:
-        return _no_question()
+        return no_question()
     started = perf_counter()
     try:
         response = await acompletion(**request_for(question))
@@ -95,9 +91,9 @@ async def ask_async(request: HttpRequest) -> HttpResponse:
 @require_POST
 async def ask_streaming(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """POST question=...: a line of JSON per piece of the answer, and a last one about the cache."""
-    question = _question(request.POST.get("question"))
+    question = question_in(request.POST.get("question"))
     if not question:
-        return _no_question()
+        return no_question()
     started = perf_counter()
     try:
         stream = await acompletion(**request_for(question), stream=True)
@@ -122,7 +118,3 @@ async def _lines(stream: AsyncStream, started: float) -> AsyncIterator[bytes]:
 
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode() + b"\n"
-
-
-def _no_question() -> JsonResponse:
-    return JsonResponse({"error": "Ask something: the question is empty."}, status=400)

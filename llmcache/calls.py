@@ -132,9 +132,7 @@ def build(
             call.stream = _flag(name, value)
         elif name == "caching":
             call.caching = _flag(name, value)
-    for name in _FLOATS:
-        if type(params.get(name)) is int:
-            params[name] = float(params[name])
+    _as_floats(params)
     required = _REQUIRED.get(kind)
     if required is not None and required not in params:
         raise InvalidRequest(f"{call.call_type}() needs the argument {required!r}.")
@@ -180,9 +178,7 @@ def from_body(
             call.unkeyed[name] = value
         elif name not in ("model", "stream"):
             params[name] = value
-    for name in _FLOATS:
-        if type(params.get(name)) is int:
-            params[name] = float(params[name])
+    _as_floats(params)
     if params.get(_REQUIRED[kind]) is None:
         raise InvalidRequest(f"The field {_REQUIRED[kind]!r} is missing.")
     call.stream = _flag("The field 'stream'", body.get("stream") or False)
@@ -199,6 +195,12 @@ _REQUIRED: Final = {
     "embedding": "input",
     "transcription": "file",
 }
+
+
+def _as_floats(params: dict[str, Any]) -> None:
+    for name in _FLOATS:
+        if type(params.get(name)) is int:
+            params[name] = float(params[name])
 
 
 def _flag(name: str, value: object) -> bool:

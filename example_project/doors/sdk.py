@@ -12,7 +12,7 @@ from django.urls import path
 from django.views.decorators.http import require_GET
 
 import llmcache.httpx2
-from example_project.asking import LONGEST_QUESTION, request_for
+from example_project.asking import LONGEST_QUESTION, no_question, question_in, request_for
 
 _OPTIONS = settings.LLMCACHE_PROVIDERS["default"]["OPTIONS"]
 
@@ -31,10 +31,6 @@ def page(request: HttpRequest) -> HttpResponse:
     return render(request, "doors/sdk.html", context)
 
 
-def _question(request: HttpRequest) -> str:
-    return request.GET.get("q", "").strip()[:LONGEST_QUESTION]
-
-
 def _told(raw: Any) -> HttpResponse:
     """The SDK's answer as JSON, with the headers in which the cache told of it."""
     told = {name: value for name, value in raw.headers.items() if "cache" in name or name == "age"}
@@ -44,9 +40,9 @@ def _told(raw: Any) -> HttpResponse:
 @require_GET
 def ask_sync(request: HttpRequest) -> HttpResponse:
     """GET ?q=...: the answer, by `OpenAI`."""
-    question = _question(request)
+    question = question_in(request.GET.get("q"))
     if not question:
-        return JsonResponse({"error": "Ask something: the question is empty."}, status=400)
+        return no_question()
     try:
         with openai.OpenAI(http_client=llmcache.httpx2.client(), **_arguments()) as client:
             return _told(client.chat.completions.with_raw_response.create(**request_for(question)))
@@ -57,9 +53,9 @@ def ask_sync(request: HttpRequest) -> HttpResponse:
 @require_GET
 async def ask_async(request: HttpRequest) -> HttpResponse:
     """GET ?q=...: the answer, by `AsyncOpenAI`."""
-    question = _question(request)
+    question = question_in(request.GET.get("q"))
     if not question:
-        return JsonResponse({"error": "Ask something: the question is empty."}, status=400)
+        return no_question()
     http = llmcache.httpx2.async_client()
     try:
         async with openai.AsyncOpenAI(http_client=http, **_arguments()) as client:

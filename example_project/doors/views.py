@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.urls import path
 from django.views.decorators.http import require_GET, require_safe
 
-from example_project.asking import LONGEST_QUESTION, request_for
+from example_project.asking import LONGEST_QUESTION, no_question, question_in, request_for
 from llmcache import UpstreamError, acompletion, completion
 from llmcache.decorators import cached_completion
 from llmcache.streaming import AsyncStream
@@ -26,10 +26,6 @@ def page(request: HttpRequest) -> HttpResponse:
     return render(request, "doors/view.html", context)
 
 
-def _question(request: HttpRequest) -> str:
-    return request.GET.get("q", "").strip()[:LONGEST_QUESTION]
-
-
 # The model is asked without the cache: here it is the view's whole answer that is cached.
 
 
@@ -37,9 +33,9 @@ def _question(request: HttpRequest) -> str:
 @cached_completion(ttl=3600, tags=["example"], client_controls=["no-cache"])
 def as_json(request: HttpRequest) -> HttpResponse:
     """GET ?q=...: the model's answer as JSON, with its usage."""
-    question = _question(request)
+    question = question_in(request.GET.get("q"))
     if not question:
-        return JsonResponse({"error": "Ask something: the question is empty."}, status=400)
+        return no_question()
     try:
         answer = completion(**request_for(question), caching=False)
     except UpstreamError as error:
@@ -57,9 +53,9 @@ def as_json(request: HttpRequest) -> HttpResponse:
 @cached_completion(ttl=3600, tags=["example"], client_controls=["no-cache"])
 async def as_events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """GET ?q=...: the model's answer as server-sent events, a piece of text each."""
-    question = _question(request)
+    question = question_in(request.GET.get("q"))
     if not question:
-        return JsonResponse({"error": "Ask something: the question is empty."}, status=400)
+        return no_question()
     try:
         stream = await acompletion(**request_for(question), stream=True, caching=False)
     except UpstreamError as error:

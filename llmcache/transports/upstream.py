@@ -18,6 +18,7 @@ from llmcache.exceptions import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from llmcache.http import event_stream
 from llmcache.singleflight import Unshared
 from llmcache.transports import instructions
 from llmcache.transports.reading import Asked
@@ -270,7 +271,7 @@ class RequestUpstream(BaseUpstream):
 
 def _is_event_stream(response: Any) -> bool:
     kind = str(response.headers.get("content-type", ""))
-    return kind.lower().startswith("text/event-stream")
+    return kind.lower().startswith(event_stream.CONTENT_TYPE)
 
 
 def without_instructions(

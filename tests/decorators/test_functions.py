@@ -21,33 +21,6 @@ from llmcache.recorder import flush
 from tests.decorators.functions import Way
 
 
-class Shop:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @cached
-    def plain(self, word: str) -> str:
-        return f"{self.name} {word}"
-
-    @cached(ignore=("self",))
-    def shared(self, word: str) -> str:
-        return f"{self.name} {word}"
-
-    @cached(key=lambda self, word: f"{self.name} {word}")
-    async def keyed(self, word: str) -> str:
-        return f"{self.name} {word}"
-
-    @classmethod
-    @cached
-    def of_class(cls, word: str) -> str:
-        return f"{cls.__name__} {word}"
-
-    @staticmethod
-    @cached
-    def static(word: str) -> str:
-        return word
-
-
 def test_identical_calls_at_once_run_the_function_once(way: Way) -> None:
     go = threading.Event()
     threading.Timer(0.5, go.set).start()
@@ -244,4 +217,4 @@ def test_what_cannot_be_decorated_is_refused_with_the_right_way() -> None:
     with pytest.raises(InvalidRequest, match="decorates functions"):
         cached("key")  # type: ignore[call-overload]
     with pytest.raises(InvalidRequest, match="Did you mean 'self'"):
-        cached(ignore=("slef",))(Shop.__init__)
+        cached(ignore=("slef",))(Way.__init__)
