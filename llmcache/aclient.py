@@ -4,10 +4,10 @@ is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from time import perf_counter, time
 
-from llmcache import afetching, answers, engine, events, revalidation, similar
+from llmcache import afetching, answers, arecording, engine, events, revalidation, similar
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -15,7 +15,7 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
 from llmcache.fetching import Found
-from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
+from llmcache.outcome import COALESCED, HIT, STALE
 from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
@@ -44,7 +44,7 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
             if found[1] == STALE and plan.write:
                 revalidation.in_task(plan, afetching.flights, afetching.ask, afetching.write)
             return await _answer(plan, *found)
-        if call.stream or call.controls.only_if_cached or not plan.may_follow:
+        if call.controls.only_if_cached or not plan.may_follow:
             found = await similar.amatch(plan)
             if found is not None:
                 return await _answer(plan, *found)
@@ -53,8 +53,11 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
         raise NotCached(plan.digest, plan.reason or "no entry")
     try:
         if call.stream:
-            return await _open_stream(plan)
-        if plan.may_follow:
+            opened = await arecording.open_stream(plan)
+            if isinstance(opened, AsyncStream):
+                return opened
+            found = opened
+        elif plan.may_follow:
             found = await afetching.share(
                 plan, plan.digest, lambda: afetching.lookup(plan), lambda: afetching.ask(plan)
             )
@@ -65,7 +68,7 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
     except UpstreamError as error:
         rescued = engine.rescue(plan, error)
         if rescued is None:
-            await _failed(plan, error)
+            await arecording.failed(plan, error)
             raise
         return await _answer(plan, rescued, STALE, f"upstream failed: {error}")
     except Unshared as own:
@@ -73,11 +76,11 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
             raise
         failure = own.error
     except Exception as error:
-        await _failed(plan, error)
+        await arecording.failed(plan, error)
         raise
     else:
         return await _answer(plan, *found)
-    await _failed(plan, failure)
+    await arecording.failed(plan, failure)
     raise failure  # out here it keeps the cause and the context that it had
 
 
@@ -102,62 +105,6 @@ async def _replay(plan: Plan, envelope: Envelope) -> AsyncGenerator[bytes, None]
         yield chunk
 
 
-async def _failed(plan: Plan, error: Exception) -> None:
-    recorder.failure(plan, error)
-    alias = plan.store.alias if plan.store else ""
-    await events.afailed(plan.call, error, perf_counter() - plan.started, alias)
-
-
-# --- streams ---
-
-
-async def _open_stream(plan: Plan) -> AsyncStream:
-    """Start a live stream; errors of the request itself are raised here, not at the first chunk."""
-    similar.search(plan)
-    started = perf_counter()
-    source = plan.route.upstream.astream(plan.call.request(plan.route.model))
-    return record(plan, source, await anext(source, None), started)
-
-
-def record(
-    plan: Plan, source: AsyncIterator[bytes], first: bytes | None, started: float
-) -> AsyncStream:
-    """As `client.record`."""
-    info = plan.info(plan.outcome, plan.reason)
-    live = _record(plan, source, first, info, started)
-    return AsyncStream(live, info, hide_usage=not plan.call.wants_usage_chunk)
-
-
-async def _record(
-    plan: Plan, source: AsyncIterator[bytes], first: bytes | None, info: CacheInfo, started: float
-) -> AsyncGenerator[bytes, None]:
-    """Pass a live stream on and store it once it has been read to a clean end."""
-    chunks: list[bytes] = []
-    try:
-        chunk = first
-        while chunk is not None:
-            chunks.append(chunk)
-            yield chunk
-            chunk = await anext(source, None)
-    except Exception as error:
-        await _failed(plan, error)
-        raise
-    finally:
-        close = getattr(source, "aclose", None)
-        if close is not None:
-            await close()
-    envelope, item = answers.prepare_stream(plan, chunks, time(), perf_counter() - started)
-    answers.finish_stream(plan, info, envelope)
-    if item is not None:
-        await afetching.write(plan, [item], envelope)
-    now = time()
-    recorder.call(plan, info, now)
-    similar.note(plan, envelope, now)
-    if events.listening():
-        kind = plan.call.kind
-        await events.afinished(plan.call, info, lambda: Response(engine.told(kind, envelope), info))
-
-
 # --- embeddings ---
 
 
@@ -174,7 +121,7 @@ async def _embed(plan: Plan) -> Response:
             outcome = await _ask_items(plan, batch)
     except UpstreamError as error:
         if not batch.rescue():
-            await _failed(plan, error)
+            await arecording.failed(plan, error)
             raise
         plan.reason = f"upstream failed: {error}"
     now = time()

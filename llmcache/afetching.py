@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from time import perf_counter, time
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from llmcache import answers, claims, conf, engine, events, similar, writer
+from llmcache import answers, claims, engine, events, similar, writer
 from llmcache.backends.base import Item
+from llmcache.broadcast import AsyncBroadcast
 from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
-from llmcache.fetching import Found, followed, own_copy
+from llmcache.fetching import Found, failed_with, followed, own_copy, patience
 from llmcache.outcome import COALESCED, ERROR
 from llmcache.response import Response
-from llmcache.singleflight import Abandoned, AsyncFlights, Unshared
+from llmcache.singleflight import Abandoned, AsyncFlight, AsyncFlights, Unshared
 from llmcache.store import Store
+
+T = TypeVar("T")
 
 flights: AsyncFlights[Envelope] = AsyncFlights()
 _last_steps: Final[set[asyncio.Task[None]]] = set()
@@ -88,37 +92,23 @@ async def share(
         ask: calls upstream.
     """
     place = (plan.store, key)
-    patience = conf.config().single_flight_timeout
     while True:
         flight, leads = flights.join(place)
         if leads:
             break
         try:
-            # Shielded: one follower's cancellation or impatience must not reach the others.
-            return await asyncio.wait_for(asyncio.shield(flight), patience), COALESCED
+            envelope = await follow(flight, _read_to_its_end)
         except Abandoned:
             continue
-        except Exception as error:
-            if not flight.done():
-                events.count("follower_timeout")
-            elif not isinstance(error, Unshared):
-                # The leader's error is the followers' too: they don't try again.
-                raise own_copy(error) from error
-            envelope, items = await ask()
-            await write(plan, items, envelope)
-            return envelope, plan.outcome
+        if envelope is not None:
+            return envelope, COALESCED
+        envelope, items = await ask()
+        await write(plan, items, envelope)
+        return envelope, plan.outcome
     claim = None
     end: BaseException | None = None
     try:
-        if plan.landings != flights.landings:
-            found = await lookup()
-            if found is not None:
-                return found
-        found = await similar.amatch(plan)
-        if found is not None:
-            flight.set_result(found[0])
-            return found
-        claim, found = await _agree(plan, key, lookup)
+        claim, found = await answered_since(plan, key, lookup, flight)
         if found is not None:
             return found
         envelope, items = await ask()
@@ -141,14 +131,63 @@ async def share(
     finally:
         flights.land(place)
         if claim is not None:
-            await _in_any_case(claim.aend(end))
+            await in_any_case(claim.aend(end))
+
+
+async def follow(
+    flight: AsyncFlight[Envelope],
+    read: Callable[[AsyncFlight[Envelope], AsyncBroadcast], Awaitable[T]],
+) -> Envelope | T | None:
+    """As `fetching.follow`."""
+    broadcast = flight.broadcast
+    try:
+        if broadcast is not None and broadcast.join():
+            with suppress(Abandoned):
+                return await read(flight, broadcast)
+        # Shielded: one follower's cancellation or impatience must not reach the others.
+        return await asyncio.wait_for(asyncio.shield(flight), patience())
+    except Abandoned:
+        raise
+    except Exception as error:
+        if isinstance(error, TimeoutError) and not failed_with(flight, error):
+            events.count("follower_timeout")
+        elif not isinstance(error, Unshared):
+            raise own_copy(error) from error
+        return None
+
+
+async def _read_to_its_end(flight: AsyncFlight[Envelope], stream: AsyncBroadcast) -> Envelope:
+    try:
+        while await asyncio.wait_for(stream.pull(len(stream.events)), patience()):
+            pass
+    finally:
+        await in_any_case(stream.leave())
+    return flight.result()
+
+
+async def answered_since(
+    plan: Plan,
+    key: object,
+    lookup: Callable[[], Awaitable[Found | None]],
+    flight: AsyncFlight[Envelope],
+) -> tuple[Claim | None, Found | None]:
+    """As `fetching.answered_since`."""
+    if plan.landings != flights.landings:
+        found = await lookup()
+        if found is not None:
+            return None, found
+    found = await similar.amatch(plan)
+    if found is not None:
+        flight.set_result(found[0])
+        return None, found
+    return await _agree(plan, key, lookup)
 
 
 def _nothing() -> None:
     pass
 
 
-async def _in_any_case(step: Coroutine[Any, Any, None]) -> None:
+async def in_any_case(step: Coroutine[Any, Any, None]) -> None:
     """Await a last step, and see that it is taken even if the caller is cancelled meanwhile."""
     task = asyncio.get_running_loop().create_task(step)
     _last_steps.add(task)
@@ -168,7 +207,7 @@ async def _agree(
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     try:
         held: bytes | None = await backend.aclaim(claim.name, claim.token, claims.lease())
-        for pause in claims.pauses(conf.config().single_flight_timeout):
+        for pause in claims.pauses(patience()):
             if held is None:
                 held = await backend.aclaim(claim.name, claim.token, claims.lease())
             if claim.took(held):

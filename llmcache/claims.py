@@ -162,7 +162,8 @@ class _Keeper:
 
     def _start_afresh(self) -> None:
         self._claims: set[Claim] = set()
-        self._lock = threading.Lock()
+        # Re-entrant: the collector of garbage may end a forgotten stream at any moment.
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 

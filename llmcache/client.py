@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
 from time import perf_counter, time
 
-from llmcache import answers, engine, events, fetching, revalidation, similar
+from llmcache import answers, engine, events, fetching, recording, revalidation, similar
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -16,7 +15,7 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
 from llmcache.fetching import Found
-from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
+from llmcache.outcome import COALESCED, HIT, STALE
 from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
@@ -45,7 +44,7 @@ def carry_out(plan: Plan) -> Response | Stream:
             if found[1] == STALE and plan.write:
                 revalidation.in_thread(plan, fetching.flights, fetching.ask, fetching.write)
             return _answer(plan, *found)
-        if call.stream or call.controls.only_if_cached or not plan.may_follow:
+        if call.controls.only_if_cached or not plan.may_follow:
             found = similar.match(plan)  # else whoever leads the flight does that, for all
             if found is not None:
                 return _answer(plan, *found)
@@ -54,8 +53,11 @@ def carry_out(plan: Plan) -> Response | Stream:
         raise NotCached(plan.digest, plan.reason or "no entry")
     try:
         if call.stream:
-            return _open_stream(plan)
-        if plan.may_follow:
+            opened = recording.open_stream(plan)
+            if isinstance(opened, Stream):
+                return opened
+            found = opened
+        elif plan.may_follow:
             found = fetching.share(
                 plan, plan.digest, lambda: fetching.lookup(plan), lambda: fetching.ask(plan)
             )
@@ -66,7 +68,7 @@ def carry_out(plan: Plan) -> Response | Stream:
     except UpstreamError as error:
         rescued = engine.rescue(plan, error)
         if rescued is None:
-            _failed(plan, error)
+            recording.failed(plan, error)
             raise
         return _answer(plan, rescued, STALE, f"upstream failed: {error}")
     except Unshared as own:
@@ -74,11 +76,11 @@ def carry_out(plan: Plan) -> Response | Stream:
             raise
         failure = own.error
     except Exception as error:
-        _failed(plan, error)
+        recording.failed(plan, error)
         raise
     else:
         return _answer(plan, *found)
-    _failed(plan, failure)
+    recording.failed(plan, failure)
     raise failure  # out here it keeps the cause and the context that it had
 
 
@@ -97,66 +99,6 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     return Response(engine.body_of(call.kind, envelope), info)
 
 
-def _failed(plan: Plan, error: Exception) -> None:
-    recorder.failure(plan, error)
-    alias = plan.store.alias if plan.store else ""
-    events.failed(plan.call, error, perf_counter() - plan.started, alias)
-
-
-# --- streams ---
-
-
-def _open_stream(plan: Plan) -> Stream:
-    """Start a live stream; errors of the request itself are raised here, not at the first chunk."""
-    similar.search(plan)
-    started = perf_counter()
-    source = plan.route.upstream.stream(plan.call.request(plan.route.model))
-    return record(plan, source, next(source, None), started)
-
-
-def record(plan: Plan, source: Iterator[bytes], first: bytes | None, started: float) -> Stream:
-    """A live stream that stores what it passes on, once it has been read to its clean end.
-
-    Args:
-        source: the events' JSON, without the first.
-        first: the first event; None where there was none.
-        started: `perf_counter()` when upstream was asked.
-    """
-    info = plan.info(plan.outcome, plan.reason)
-    live = _record(plan, source, first, info, started)
-    return Stream(live, info, hide_usage=not plan.call.wants_usage_chunk)
-
-
-def _record(
-    plan: Plan, source: Iterator[bytes], first: bytes | None, info: CacheInfo, started: float
-) -> Generator[bytes, None, None]:
-    """Pass a live stream on and store it once it has been read to a clean end."""
-    chunks: list[bytes] = []
-    try:
-        chunk = first
-        while chunk is not None:
-            chunks.append(chunk)
-            yield chunk
-            chunk = next(source, None)
-    except Exception as error:
-        _failed(plan, error)
-        raise
-    finally:
-        close = getattr(source, "close", None)
-        if close is not None:
-            close()
-    envelope, item = answers.prepare_stream(plan, chunks, time(), perf_counter() - started)
-    answers.finish_stream(plan, info, envelope)
-    if item is not None:
-        fetching.write(plan, [item], envelope)
-    now = time()
-    recorder.call(plan, info, now)
-    similar.note(plan, envelope, now)
-    if events.listening():
-        kind = plan.call.kind
-        events.finished(plan.call, info, lambda: Response(engine.told(kind, envelope), info))
-
-
 # --- embeddings ---
 
 
@@ -173,7 +115,7 @@ def _embed(plan: Plan) -> Response:
             outcome = _ask_items(plan, batch)
     except UpstreamError as error:
         if not batch.rescue():
-            _failed(plan, error)
+            recording.failed(plan, error)
             raise
         plan.reason = f"upstream failed: {error}"
     now = time()

@@ -8,21 +8,25 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter, sleep, time
+from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
 
 from llmcache import answers, claims, conf, engine, events, similar, writer
 from llmcache.backends.base import Item
+from llmcache.broadcast import Broadcast
 from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
 from llmcache.outcome import COALESCED, ERROR, HIT
 from llmcache.response import Response
-from llmcache.singleflight import Abandoned, Flights, Unshared
+from llmcache.singleflight import Abandoned, Flight, Flights, Unshared
 from llmcache.store import Store
 
+T = TypeVar("T")
 Found = tuple[Envelope, str]
 """An entry that answers a call, and the outcome that this is."""
 
@@ -92,24 +96,19 @@ def share(
         ask: calls upstream.
     """
     place = (plan.store, key)
-    patience = conf.config().single_flight_timeout
     while True:
         flight, leads = flights.join(place)
         if leads:
             break
         try:
-            return flight.result(timeout=patience), COALESCED
+            envelope = follow(flight, _read_to_its_end)
         except Abandoned:
             continue
-        except Exception as error:
-            if not flight.done():
-                events.count("follower_timeout")
-            elif not isinstance(error, Unshared):
-                # The leader's error is the followers' too: they don't try again.
-                raise own_copy(error) from error
-            envelope, items = ask()
-            write(plan, items, envelope)
-            return envelope, plan.outcome
+        if envelope is not None:
+            return envelope, COALESCED
+        envelope, items = ask()
+        write(plan, items, envelope)
+        return envelope, plan.outcome
     handed_over = False  # whether whoever stores the answer ends the flight
     claim = None
     end: BaseException | None = None
@@ -120,15 +119,7 @@ def share(
         flights.land(place)
 
     try:
-        if plan.landings != flights.landings:
-            found = lookup()
-            if found is not None:
-                return found
-        found = similar.match(plan)
-        if found is not None:
-            flight.set_result(found[0])
-            return found
-        claim, found = _agree(plan, key, lookup)
+        claim, found = answered_since(plan, key, lookup, flight)
         if found is not None:
             return found
         envelope, items = ask()
@@ -151,6 +142,79 @@ def share(
     finally:
         if not handed_over:
             land()
+
+
+def follow(
+    flight: Flight[Envelope], read: Callable[[Flight[Envelope], Broadcast], T]
+) -> Envelope | T | None:
+    """Wait for the leader's answer; None where there is none to have, and the caller is to ask for
+    itself.
+
+    Args:
+        read: reads the leader's stream, if that is what it has opened.
+
+    Raises:
+        Abandoned: somebody else is to lead.
+        Exception: the leader's error.
+    """
+    broadcast = flight.broadcast
+    try:
+        if broadcast is not None and broadcast.join():
+            with suppress(Abandoned):  # the flight knows what has come of it
+                return read(flight, broadcast)
+        return flight.result(timeout=patience())
+    except Abandoned:
+        raise
+    except Exception as error:
+        if isinstance(error, TimeoutError) and not failed_with(flight, error):
+            events.count("follower_timeout")
+        elif not isinstance(error, Unshared):
+            # The leader's error is the followers' too: they don't try again.
+            raise own_copy(error) from error
+        return None
+
+
+def _read_to_its_end(flight: Flight[Envelope], stream: Broadcast) -> Envelope:
+    """A stream's answer as a whole: it goes on only as far as somebody reads it."""
+    try:
+        while stream.pull(len(stream.events), patience()):
+            pass
+    finally:
+        stream.leave()
+    return flight.result()
+
+
+def patience() -> float:
+    """Seconds that those who follow wait for the next sign of whoever leads."""
+    return conf.config().single_flight_timeout
+
+
+def failed_with(flight: Any, error: Exception) -> bool:
+    """Whether an error is the leader's own, and not one of those who wait for it."""
+    return flight.done() and flight.exception() is error
+
+
+def answered_since(
+    plan: Plan, key: object, lookup: Callable[[], Found | None], flight: Flight[Envelope]
+) -> tuple[Claim | None, Found | None]:
+    """What a leader looks for before it asks upstream: an answer that has been stored since it
+    looked, the answer to a similar question, or one that another process is about to have.
+
+    Returns:
+        The claim that this process now has, if any, and the answer, if there is one.
+
+    Raises:
+        UpstreamError: another process asked, and that was its error.
+    """
+    if plan.landings != flights.landings:
+        found = lookup()
+        if found is not None:
+            return None, found
+    found = similar.match(plan)
+    if found is not None:
+        flight.set_result(found[0])
+        return None, found
+    return _agree(plan, key, lookup)
 
 
 def followed(plan: Plan, found: Found) -> Found:
@@ -176,7 +240,7 @@ def _agree(
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     try:
         held: bytes | None = backend.claim(claim.name, claim.token, claims.lease())
-        for pause in claims.pauses(conf.config().single_flight_timeout):
+        for pause in claims.pauses(patience()):
             if held is None:
                 held = backend.claim(claim.name, claim.token, claims.lease())
             if claim.took(held):

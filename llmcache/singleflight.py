@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from llmcache.broadcast import AsyncBroadcast, Broadcast
 
 T = TypeVar("T")
 
@@ -31,6 +34,22 @@ class Unshared(Exception):
         super().__init__(str(error or "an answer that is not to be shared"))
 
 
+class Flight(Future[T]):
+    """What will come of one call.
+
+    Attributes:
+        broadcast: the call's stream, if it is one.
+    """
+
+    broadcast: Broadcast | None = None
+
+
+class AsyncFlight(asyncio.Future[T]):
+    """As `Flight`, for the tasks of one event loop."""
+
+    broadcast: AsyncBroadcast | None = None
+
+
 class Flights(Generic[T]):
     """Calls in flight among the threads of this process.
 
@@ -40,16 +59,20 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self.landings = 0
-        self._lock = threading.Lock()
-        self._flights: dict[object, Future[T]] = {}
+        self.forget()
 
-    def join(self, key: object) -> tuple[Future[T], bool]:
-        """The flight for this key, and whether the caller is its leader."""
+    def join(self, key: object, broadcast: Broadcast | None = None) -> tuple[Flight[T], bool]:
+        """The flight for this key, and whether the caller is its leader.
+
+        Args:
+            broadcast: the leader's stream.
+        """
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._flights[key] = Future()
+            flight = self._flights[key] = Flight()
+            flight.broadcast = broadcast
             return flight, True
 
     def land(self, key: object) -> None:
@@ -64,8 +87,9 @@ class Flights(Generic[T]):
 
     def forget(self) -> None:
         """Start empty in a forked child: the leaders are threads of the parent."""
-        self._lock = threading.Lock()
-        self._flights = {}
+        # Re-entrant: the collector of garbage may end a forgotten stream at any moment.
+        self._lock = threading.RLock()
+        self._flights: dict[object, Flight[T]] = {}
 
 
 class AsyncFlights(Generic[T]):
@@ -75,16 +99,19 @@ class AsyncFlights(Generic[T]):
 
     def __init__(self) -> None:
         self.landings = 0
-        self._loops: WeakKeyDictionary[Any, dict[object, asyncio.Future[T]]] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[Any, dict[object, AsyncFlight[T]]] = WeakKeyDictionary()
 
-    def join(self, key: object) -> tuple[asyncio.Future[T], bool]:
+    def join(
+        self, key: object, broadcast: AsyncBroadcast | None = None
+    ) -> tuple[AsyncFlight[T], bool]:
         """As `Flights.join`, for the running loop."""
         loop = asyncio.get_running_loop()
         flights = self._loops.setdefault(loop, {})
         flight = flights.get(key)
         if flight is not None:
             return flight, False
-        flight = flights[key] = loop.create_future()
+        flight = flights[key] = AsyncFlight(loop=loop)
+        flight.broadcast = broadcast
         return flight, True
 
     def land(self, key: object) -> None:

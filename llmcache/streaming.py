@@ -4,7 +4,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from types import TracebackType
 
 import orjson
@@ -28,13 +28,20 @@ class Stream(Iterator[Response]):
 
     Attributes:
         cache: where the answer comes from; its usage is known once the stream has been read.
+        has_other_readers: tells whether other callers read the same live answer just now.
     """
 
     def __init__(
-        self, events: Generator[bytes, None, None], cache: CacheInfo, *, hide_usage: bool
+        self,
+        events: Generator[bytes, None, None],
+        cache: CacheInfo,
+        *,
+        hide_usage: bool,
+        has_other_readers: Callable[[], bool] = lambda: False,
     ) -> None:
         self._events = events
         self._hide_usage = hide_usage
+        self.has_other_readers = has_other_readers
         self.cache = cache
 
     def __next__(self) -> Response:
@@ -69,10 +76,16 @@ class AsyncStream(AsyncIterator[Response]):
     """As `Stream`, for `async for`."""
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], cache: CacheInfo, *, hide_usage: bool
+        self,
+        events: AsyncGenerator[bytes, None],
+        cache: CacheInfo,
+        *,
+        hide_usage: bool,
+        has_other_readers: Callable[[], bool] = lambda: False,
     ) -> None:
         self._events = events
         self._hide_usage = hide_usage
+        self.has_other_readers = has_other_readers
         self.cache = cache
 
     async def __anext__(self) -> Response:

@@ -106,7 +106,9 @@ class AsyncPieces:
 
     async def aclose(self) -> None:
         """As `Pieces.close`."""
-        if self._upstream.is_complete:  # some clients leave at the event that ends the answer
+        # Some clients leave at the event that ends the answer; and others may still need the
+        # connection, which is this client's.
+        if self._upstream.is_complete or self._answer.has_other_readers():
             with suppress(UpstreamError):
                 async for _ in self._answer.raw_events():
                     pass

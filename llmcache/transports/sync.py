@@ -102,7 +102,9 @@ class Pieces:
 
     def close(self) -> None:
         """Stop: the provider's connection is closed, and only a whole answer is stored."""
-        if self._upstream.is_complete:  # some clients leave at the event that ends the answer
+        # Some clients leave at the event that ends the answer; and others may still need the
+        # connection, which is this client's.
+        if self._upstream.is_complete or self._answer.has_other_readers():
             with suppress(UpstreamError):
                 for _ in self._answer.raw_events():
                     pass

@@ -13,7 +13,7 @@ from django.http.request import RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from llmcache import aclient, client, conf, engine, events
+from llmcache import aclient, arecording, client, conf, engine, events, recording
 from llmcache.calls import Call
 from llmcache.controls import NO_CONTROLS, Controls, parse
 from llmcache.exceptions import NotCached
@@ -250,10 +250,10 @@ def _streamed(visit: Visit, plan: engine.Plan) -> Any:
     head = answers.head_of_stream(response)
     content, origin = response.streaming_content, getattr(response, "_iterator", None)
     if response.is_async:
-        live = aclient.record(plan, _alines(visit, content, origin), head, visit.started)
+        live = arecording.record(plan, _alines(visit, content, origin), head, visit.started)
         response.streaming_content = _apassed_on(visit, live)
         return visit.headed(response, live.cache)
-    recorded = client.record(plan, _lines(visit, content, origin), head, visit.started)
+    recorded = recording.record(plan, _lines(visit, content, origin), head, visit.started)
     response.streaming_content = _passed_on(visit, recorded)
     return visit.headed(response, recorded.cache)
 

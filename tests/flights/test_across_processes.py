@@ -181,7 +181,7 @@ def test_an_answer_that_is_not_stored_is_asked_for_once_a_process(
 CANCELLED = """
 async def impatient():
     task = asyncio.create_task(llmcache.acompletion(**arguments))
-    await asyncio.sleep(0.3)
+    await asyncio.to_thread(heard)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return task.cancelled()
@@ -195,6 +195,9 @@ def test_a_leader_that_is_cancelled_leaves_no_claim(
 ) -> None:
     provider.script(hang, answer(CHAT))
     with asking(site(SINGLE_FLIGHT_LEASE=60), CANCELLED, SYNC.format(number=1)) as (first, second):
+        first.tell()
+        while not provider.requests:
+            time.sleep(0.01)
         first.tell()
         assert first.hear() is True
         started = time.monotonic()
