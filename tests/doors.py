@@ -27,6 +27,27 @@ class SyncDoor:
         stream.close()
         return found
 
+    def chunk(self, stream: Any) -> Any:
+        """Reads one more chunk of a stream."""
+        return next(stream)
+
+    def leave(self, stream: Any) -> None:
+        """Closes a stream."""
+        stream.close()
+
+    def streams_together(self, number: int, **kwargs: Any) -> list[Any]:
+        """So many identical streams at once, each as (stream, its chunks); errors are returned."""
+
+        def ask(_: int) -> Any:
+            try:
+                stream: Any = llmcache.completion(**kwargs, stream=True)
+                return stream, list(stream)
+            except UpstreamError as error:
+                return error
+
+        with ThreadPoolExecutor(number) as pool:
+            return list(pool.map(ask, range(number)))
+
     def together(self, number: int, **kwargs: Any) -> list[Any]:
         """So many identical completions at once; errors are returned."""
 
@@ -69,6 +90,23 @@ class AsyncDoor:
             return found
 
         return self._runner.run(read())
+
+    def chunk(self, stream: Any) -> Any:
+        return self._runner.run(anext(stream))
+
+    def leave(self, stream: Any) -> None:
+        self._runner.run(stream.close())
+
+    def streams_together(self, number: int, **kwargs: Any) -> list[Any]:
+        async def read() -> Any:
+            stream: Any = await llmcache.acompletion(**kwargs, stream=True)
+            return stream, [chunk async for chunk in stream]
+
+        async def ask() -> list[Any]:
+            calls = (read() for _ in range(number))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        return self._runner.run(ask())
 
     def together(self, number: int, **kwargs: Any) -> list[Any]:
         async def ask() -> list[Any]:
