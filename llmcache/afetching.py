@@ -17,6 +17,7 @@ from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
 from llmcache.fetching import Found, failed_with, followed, own_copy, patience
 from llmcache.outcome import COALESCED, ERROR
+from llmcache.relays import Listener, Wish
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlight, AsyncFlights, Unshared
 from llmcache.store import Store
@@ -170,6 +171,7 @@ async def answered_since(
     key: object,
     lookup: Callable[[], Awaitable[Found | None]],
     flight: AsyncFlight[Envelope],
+    listener: Listener | None = None,
 ) -> tuple[Claim | None, Found | None]:
     """As `fetching.answered_since`."""
     if plan.landings != flights.landings:
@@ -180,7 +182,7 @@ async def answered_since(
     if found is not None:
         flight.set_result(found[0])
         return None, found
-    return await _agree(plan, key, lookup)
+    return await _agree(plan, key, lookup, listener)
 
 
 def _nothing() -> None:
@@ -196,7 +198,10 @@ async def in_any_case(step: Coroutine[Any, Any, None]) -> None:
 
 
 async def _agree(
-    plan: Plan, key: object, lookup: Callable[[], Awaitable[Found | None]]
+    plan: Plan,
+    key: object,
+    lookup: Callable[[], Awaitable[Found | None]],
+    listener: Listener | None,
 ) -> tuple[Claim | None, Found | None]:
     """As `fetching._agree`."""
     store = plan.store
@@ -205,6 +210,7 @@ async def _agree(
     if backend is None or plan.outcome == ERROR or not store.breaker.allows():
         return None, None
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
+    waiting = Wish() if listener is None else listener
     try:
         held: bytes | None = await backend.aclaim(claim.name, claim.token, claims.lease())
         for pause in claims.pauses(patience()):
@@ -218,6 +224,8 @@ async def _agree(
                 return None, followed(plan, found)
             if not claims.is_claim(held):
                 claims.read(claim.name, held)
+            elif await waiting.ahears(held, claim):
+                return None, None
             await asyncio.sleep(pause)
             held = await backend.aclaimed(claim.name)
             found = await lookup()

@@ -151,8 +151,12 @@ def foreign(plan: Plan, answer: object, now: float) -> Envelope | None:
                 "get_cache must return a response, a dict, JSON text or None, "
                 f"not {type(answer).__name__}."
             ) from error
-    not_ours_to_write = Plan(plan.call, plan.store, plan.route, started=plan.started)
-    return prepare(not_ours_to_write, answer, now, 0.0)[0]
+    return prepare(not_to_write(plan), answer, now, 0.0)[0]
+
+
+def not_to_write(plan: Plan) -> Plan:
+    """The plan for an answer that somebody else stores."""
+    return Plan(plan.call, plan.store, plan.route, started=plan.started)
 
 
 def unstored(payload: bytes, now: float, *, is_stream: bool = False) -> Envelope:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 from time import perf_counter, time
 
-from llmcache import afetching, answers, engine, events, fetching, similar
+from llmcache import afetching, answers, engine, events, fetching, relays, similar
 from llmcache.broadcast import AsyncBroadcast
 from llmcache.claims import Claim
 from llmcache.engine import Plan
@@ -16,6 +16,7 @@ from llmcache.exceptions import StreamBroken
 from llmcache.fetching import Found
 from llmcache.outcome import COALESCED, CacheInfo
 from llmcache.recorder import recorder
+from llmcache.relays import Listener
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlight, Unshared
 from llmcache.streaming import AsyncStream
@@ -84,17 +85,20 @@ async def _record(
 async def _lead(
     plan: Plan, flight: AsyncFlight[Envelope], broadcast: AsyncBroadcast
 ) -> AsyncStream | Found:
-    claim, found, begun = None, None, False
+    claim, found, begun, listener = None, None, False, Listener()
     try:
         claim, found = await afetching.answered_since(
-            plan, plan.digest, lambda: afetching.lookup(plan), flight
+            plan, plan.digest, lambda: afetching.lookup(plan), flight, listener
         )
         if found is None:
             begun = True
-            source = _events(plan, flight, claim)
+            source = _events(plan, flight, claim, listener if listener.heard else None)
             await anext(source)  # from here on its end ends the flight
             broadcast.begin(source)
-            return await _reader(plan, plan.outcome, flight, broadcast)
+            if claim is not None:
+                relays.aoffer(claim, broadcast)
+            outcome = COALESCED if listener.heard else plan.outcome
+            return await _reader(plan, outcome, flight, broadcast)
         return found
     except Exception as error:
         if not flight.done():
@@ -108,24 +112,31 @@ async def _lead(
 
 
 async def _events(
-    plan: Plan, flight: AsyncFlight[Envelope], claim: Claim | None
+    plan: Plan, flight: AsyncFlight[Envelope], claim: Claim | None, listener: Listener | None
 ) -> AsyncGenerator[bytes, None]:
+    place = (plan.store, plan.digest)
     end: BaseException | None = None
+    handed_over = False  # whether whoever stores the answer ends the claim
     chunks: list[bytes] = []
     source: AsyncIterator[bytes] | None = None
     try:
         yield b""
-        similar.search(plan)
         started = perf_counter()
-        source = plan.route.upstream.astream(plan.call.request(plan.route.model))
+        if listener is None:
+            similar.search(plan)
+            source = plan.route.upstream.astream(plan.call.request(plan.route.model))
+        else:
+            source = listener.aevents(partial(_stored_events, plan))
+            plan = answers.not_to_write(plan)
         async for chunk in source:
             chunks.append(chunk)
             yield chunk
         envelope, item = answers.prepare_stream(plan, chunks, time(), perf_counter() - started)
         flight.set_result(envelope)
         if item is not None:
-            if await afetching.write(plan, [item], envelope, claim.end if claim else None):
-                claim = None  # whoever stores the answer ends it
+            handed_over = await afetching.write(
+                plan, [item], envelope, claim.end if claim else None
+            )
         else:
             end = Unshared()  # other processes would wait in vain for what is not stored
     except Exception as error:
@@ -137,9 +148,16 @@ async def _events(
         try:
             await _close(source)
         finally:
-            afetching.flights.land((plan.store, plan.digest))
+            afetching.flights.land(place)
             if claim is not None:
-                await afetching.in_any_case(claim.aend(end))
+                relays.withdraw(claim)
+                if not handed_over:
+                    await afetching.in_any_case(claim.aend(end))
+
+
+async def _stored_events(plan: Plan) -> Sequence[bytes]:
+    found = await afetching.lookup(plan)
+    return () if found is None else engine.chunks_of(plan.call.kind, found[0])
 
 
 async def _reader(

@@ -29,24 +29,25 @@ class Broadcast:
         self._ended = False
         self._error: BaseException | None = None
         self._source: Generator[bytes, None, None] | None = None
-        self._pulling = threading.Lock()
-        self._pulling.acquire()  # until there is a source
+        self._fetching = False
         # Re-entrant: the collector of garbage may close a forgotten reader at any moment.
-        self._counting = threading.RLock()
+        self._changed = threading.Condition(threading.RLock())
 
     def begin(self, source: Generator[bytes, None, None]) -> None:
         """Say where the events come from; until then, those who read wait."""
-        self._source = source
-        self._pulling.release()
+        with self._changed:
+            self._source = source
+            self._changed.notify_all()
 
     def abandon(self) -> None:
         """Say that there will be no events."""
-        self._ended, self._error = True, Abandoned()
-        self._pulling.release()
+        with self._changed:
+            self._ended, self._error = True, Abandoned()
+            self._changed.notify_all()
 
     def join(self) -> bool:
         """Become one more reader; False when the last one has left."""
-        with self._counting:
+        with self._changed:
             if self.readers == 0:
                 return False
             self.readers += 1
@@ -56,11 +57,11 @@ class Broadcast:
         """Whether more than one reads."""
         return self.readers > 1
 
-    def pull(self, position: int, patience: float = -1) -> bool:
+    def pull(self, position: int, patience: float | None = None) -> bool:
         """Have one more event than so many; False at the stream's end.
 
         Args:
-            patience: seconds to wait for one who is fetching the event; -1 for no end.
+            patience: seconds to wait for one who fetches the event; None for no end.
 
         Raises:
             Abandoned: the stream was given up before its end.
@@ -69,37 +70,43 @@ class Broadcast:
         """
         if position < len(self.events):
             return True
-        if not self._pulling.acquire(timeout=patience):
-            raise TimeoutError
-        try:
-            if position >= len(self.events) and not self._ended:
-                self._pull()
-        finally:
-            self._pulling.release()
+        with self._changed:
+            while position >= len(self.events) and not self._ended:
+                if self._source is not None and not self._fetching:
+                    self._fetching = True
+                    break
+                if not self._changed.wait(patience):
+                    raise TimeoutError
+        if position >= len(self.events) and not self._ended:
+            self._fetch()
         if position < len(self.events):
             return True
         if self._error is not None:
             raise self._error
         return False
 
-    def _pull(self) -> None:
+    def _fetch(self) -> None:
         assert self._source is not None
+        event, error = None, None
         try:
             event = next(self._source, None)
-        except Exception as error:
-            self._ended, self._error = True, error
+        except Exception as raised:
+            error = raised
         except BaseException:
-            self._ended, self._error = True, Abandoned()
+            error = Abandoned()
             raise
-        else:
-            if event is None:
-                self._ended = True
-            else:
-                self.events.append(event)
+        finally:
+            with self._changed:
+                self._fetching = False
+                if event is None:
+                    self._ended, self._error = True, error
+                else:
+                    self.events.append(event)
+                self._changed.notify_all()
 
     def leave(self) -> None:
         """Read no further. The last reader to leave ends the stream where it is."""
-        with self._counting:
+        with self._changed:
             self.readers -= 1
             if self.readers:
                 return

@@ -14,7 +14,7 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from time import monotonic, time
 from typing import Any, Final
@@ -80,19 +80,14 @@ class Claim:
     def _note(self, error: BaseException | None) -> tuple[bytes | None, float]:
         said: dict[str, Any]
         if isinstance(error, UpstreamError):
-            said = {name: getattr(error, name, None) for name in _FIELDS}
-            said["error"] = type(error).__name__
+            said = told(error)
         elif isinstance(error, Unshared):
             said = {"unshared": True}
         elif error is None and task_queue.chosen() is not None:
             said = {"written_by_a_worker": True}
         else:
             return None, 0.0
-        try:
-            header = orjson.loads(orjson.dumps(said, default=str))
-        except TypeError:
-            return None, 0.0
-        note = seal(self.name, b"", created=time(), header=header)
+        note = seal(self.name, b"", created=time(), header=said)
         return note, _WORKER_TAKES if "written_by_a_worker" in said else _NOTE_STAYS
 
 
@@ -147,11 +142,26 @@ def read(name: str, note: bytes) -> bool:
         raise Unshared from None
     if said.get("written_by_a_worker"):
         return True
+    raise error_in(said) or Unshared()
+
+
+def told(error: UpstreamError) -> dict[str, Any]:
+    """An error of the provider's, as JSON values."""
+    said = {name: getattr(error, name, None) for name in _FIELDS}
+    try:
+        said = orjson.loads(orjson.dumps(said, default=str))
+    except TypeError:  # its body has no JSON form
+        said = {"message": error.message, "status": error.status}
+    return {**said, "error": type(error).__name__}
+
+
+def error_in(said: Mapping[str, Any]) -> UpstreamError | None:
+    """The error that another process has told of."""
     kind = getattr(exceptions, str(said.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, UpstreamError)):
-        raise Unshared
+        return None
     known = {name: said[name] for name in _FIELDS if said.get(name) is not None}
-    raise kind(**{"message": "the provider failed", **known})
+    return kind(**{"message": "the provider failed", **known})
 
 
 class _Keeper:

@@ -22,6 +22,7 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
 from llmcache.outcome import COALESCED, ERROR, HIT
+from llmcache.relays import Listener, Wish
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flight, Flights, Unshared
 from llmcache.store import Store
@@ -195,10 +196,17 @@ def failed_with(flight: Any, error: Exception) -> bool:
 
 
 def answered_since(
-    plan: Plan, key: object, lookup: Callable[[], Found | None], flight: Flight[Envelope]
+    plan: Plan,
+    key: object,
+    lookup: Callable[[], Found | None],
+    flight: Flight[Envelope],
+    listener: Listener | None = None,
 ) -> tuple[Claim | None, Found | None]:
     """What a leader looks for before it asks upstream: an answer that has been stored since it
     looked, the answer to a similar question, or one that another process is about to have.
+
+    Args:
+        listener: for a stream: it may come to hear of one that another process reads.
 
     Returns:
         The claim that this process now has, if any, and the answer, if there is one.
@@ -214,7 +222,7 @@ def answered_since(
     if found is not None:
         flight.set_result(found[0])
         return None, found
-    return _agree(plan, key, lookup)
+    return _agree(plan, key, lookup, listener)
 
 
 def followed(plan: Plan, found: Found) -> Found:
@@ -224,7 +232,7 @@ def followed(plan: Plan, found: Found) -> Found:
 
 
 def _agree(
-    plan: Plan, key: object, lookup: Callable[[], Found | None]
+    plan: Plan, key: object, lookup: Callable[[], Found | None], listener: Listener | None
 ) -> tuple[Claim | None, Found | None]:
     """Agree with the other processes who asks: the claim if it is this one, or what another has
     stored meanwhile, or neither if all are to ask for themselves.
@@ -238,6 +246,7 @@ def _agree(
     if backend is None or plan.outcome == ERROR or not store.breaker.allows():
         return None, None
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
+    waiting = Wish() if listener is None else listener
     try:
         held: bytes | None = backend.claim(claim.name, claim.token, claims.lease())
         for pause in claims.pauses(patience()):
@@ -251,6 +260,8 @@ def _agree(
                 return None, followed(plan, found)
             if not claims.is_claim(held):
                 claims.read(claim.name, held)
+            elif waiting.hears(held, claim):
+                return None, None
             sleep(pause)
             held = backend.claimed(claim.name)
             found = lookup()

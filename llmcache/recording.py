@@ -6,11 +6,11 @@ once it has come to its clean end.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from time import perf_counter, time
 
-from llmcache import answers, engine, events, fetching, similar
+from llmcache import answers, engine, events, fetching, relays, similar
 from llmcache.broadcast import Broadcast
 from llmcache.claims import Claim
 from llmcache.engine import Plan
@@ -19,6 +19,7 @@ from llmcache.exceptions import StreamBroken
 from llmcache.fetching import Found
 from llmcache.outcome import COALESCED, CacheInfo
 from llmcache.recorder import recorder
+from llmcache.relays import Listener
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flight, Unshared
 from llmcache.streaming import Stream
@@ -93,17 +94,20 @@ def _record(
 
 
 def _lead(plan: Plan, flight: Flight[Envelope], broadcast: Broadcast) -> Stream | Found:
-    claim, found, begun = None, None, False
+    claim, found, begun, listener = None, None, False, Listener()
     try:
         claim, found = fetching.answered_since(
-            plan, plan.digest, lambda: fetching.lookup(plan), flight
+            plan, plan.digest, lambda: fetching.lookup(plan), flight, listener
         )
         if found is None:
             begun = True
-            source = _events(plan, flight, claim)
+            source = _events(plan, flight, claim, listener if listener.heard else None)
             next(source)  # from here on its end ends the flight
             broadcast.begin(source)
-            return _reader(plan, plan.outcome, flight, broadcast)
+            if claim is not None:
+                relays.offer(claim, broadcast)
+            outcome = COALESCED if listener.heard else plan.outcome
+            return _reader(plan, outcome, flight, broadcast)
         return found
     except Exception as error:
         if not flight.done():
@@ -117,24 +121,31 @@ def _lead(plan: Plan, flight: Flight[Envelope], broadcast: Broadcast) -> Stream 
 
 
 def _events(
-    plan: Plan, flight: Flight[Envelope], claim: Claim | None
+    plan: Plan, flight: Flight[Envelope], claim: Claim | None, listener: Listener | None
 ) -> Generator[bytes, None, None]:
     """The events of a shared stream; whoever reads it to its end has it stored."""
     end: BaseException | None = None
     handed_over = False  # whether whoever stores the answer ends the flight
 
+    place = (plan.store, plan.digest)
+
     def land() -> None:
         if claim is not None:
+            relays.withdraw(claim)
             claim.end(end)
-        fetching.flights.land((plan.store, plan.digest))
+        fetching.flights.land(place)
 
     chunks: list[bytes] = []
     source: Iterator[bytes] = iter(())
     try:
         yield b""
-        similar.search(plan)
         started = perf_counter()
-        source = plan.route.upstream.stream(plan.call.request(plan.route.model))
+        if listener is None:
+            similar.search(plan)
+            source = plan.route.upstream.stream(plan.call.request(plan.route.model))
+        else:
+            source = listener.events(partial(_stored_events, plan))
+            plan = answers.not_to_write(plan)
         for chunk in source:
             chunks.append(chunk)
             yield chunk
@@ -158,6 +169,11 @@ def _events(
                 land()
 
 
+def _stored_events(plan: Plan) -> Sequence[bytes]:
+    found = fetching.lookup(plan)
+    return () if found is None else engine.chunks_of(plan.call.kind, found[0])
+
+
 def _reader(plan: Plan, outcome: str, flight: Flight[Envelope], broadcast: Broadcast) -> Stream:
     """One caller's reading of a shared stream, which has its first event.
 
@@ -165,7 +181,7 @@ def _reader(plan: Plan, outcome: str, flight: Flight[Envelope], broadcast: Broad
         Exception: the stream has ended in an error before that.
     """
     try:
-        broadcast.pull(0, fetching.patience() if outcome == COALESCED else -1)
+        broadcast.pull(0, fetching.patience() if outcome == COALESCED else None)
     except BaseException:
         broadcast.leave()
         raise

@@ -165,6 +165,18 @@ class BaseBackend:
         """The token or the note under a name."""
         raise UnsupportedOperation(f"{type(self).__name__} has no claims.")
 
+    def post(self, slot: str, data: bytes, ttl: float) -> None:
+        """Leave a message to other processes, for so many seconds.
+
+        Args:
+            slot: a digest, a hyphen, and what it is about: no entry and no claim has such a name.
+        """
+        raise UnsupportedOperation(f"{type(self).__name__} has no claims.")
+
+    def posted(self, slot: str) -> bytes | None:
+        """The message in a slot."""
+        raise UnsupportedOperation(f"{type(self).__name__} has no claims.")
+
     def check(self) -> list[CheckMessage]:
         """System check messages about this alias's settings; must not touch the network."""
         return []
@@ -206,6 +218,12 @@ class BaseBackend:
 
     async def aclaimed(self, name: str) -> bytes | None:
         return await run_in_thread(self.claimed, name)
+
+    async def apost(self, slot: str, data: bytes, ttl: float) -> None:
+        await run_in_thread(self.post, slot, data, ttl)
+
+    async def aposted(self, slot: str) -> bytes | None:
+        return await run_in_thread(self.posted, slot)
 
     async def aclose(self) -> None:
         await run_in_thread(self.close)

@@ -173,6 +173,12 @@ class DiskBackend(BaseBackend):
         held: bytes | None = self.cache.get(f"{self.prefix}{name}-claim")
         return held
 
+    def post(self, slot: str, data: bytes, ttl: float) -> None:
+        self.cache.set(self.prefix + slot, data, expire=ttl)
+
+    def posted(self, slot: str) -> bytes | None:
+        return self.get(slot)
+
     def check(self) -> list[CheckMessage]:
         try:
             mode = self._directory.stat().st_mode

@@ -157,6 +157,12 @@ class DjangoCacheBackend(BaseBackend):
     def claimed(self, name: str) -> bytes | None:
         return _checked(self.cache.get(f"{self.prefix}{name}-claim"))
 
+    def post(self, slot: str, data: bytes, ttl: float) -> None:
+        self.cache.set(self.prefix + slot, data, whole_seconds(ttl))
+
+    def posted(self, slot: str) -> bytes | None:
+        return _checked(self.cache.get(self.prefix + slot))
+
     def check(self) -> list[CheckMessage]:
         where = f"LLMCACHE[{self.alias!r}]"
         if isinstance(self.cache, DummyCache):

@@ -60,6 +60,12 @@ class RedisClaims(BaseBackend):
         # Of the primary: a replica may not have heard of the claim yet.
         return self.connections.primary.get(self._claim_key(name))  # type: ignore[return-value]
 
+    def post(self, slot: str, data: bytes, ttl: float) -> None:
+        self.connections.primary.set(self.make_key(slot), data, px=_milliseconds(ttl))
+
+    def posted(self, slot: str) -> bytes | None:
+        return self.connections.primary.get(self.make_key(slot))  # type: ignore[return-value]
+
     async def aclaim(self, name: str, token: bytes, ttl: float) -> bytes:
         return bytes(await self._ascript(_CLAIM, name, token, _milliseconds(ttl)))
 
@@ -71,6 +77,17 @@ class RedisClaims(BaseBackend):
             primary: Any = await self.connections.aprimary()
             held: bytes | None = await primary.get(self._claim_key(name))
             return held
+
+    async def apost(self, slot: str, data: bytes, ttl: float) -> None:
+        async with asyncio.timeout(self.connections.bound):
+            primary: Any = await self.connections.aprimary()
+            await primary.set(self.make_key(slot), data, px=_milliseconds(ttl))
+
+    async def aposted(self, slot: str) -> bytes | None:
+        async with asyncio.timeout(self.connections.bound):
+            primary: Any = await self.connections.aprimary()
+            data: bytes | None = await primary.get(self.make_key(slot))
+            return data
 
 
 def _milliseconds(ttl: float) -> int:

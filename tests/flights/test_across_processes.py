@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from tests.ledger.processes import Process, Site, ending
+from tests.flights.asking import asking
+from tests.ledger.processes import Site
 from tests.servers.provider import CHAT, Behaviour, Handler, Provider, answer, hang
-from tests.servers.redis import RedisServer
 
-# Each process says that it is ready, waits for a word, asks so often at once, and says what came.
-ASK = """
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-messages = [{"role": "user", "content": "The same for all"}]
-arguments = {"model": "m", "messages": messages}
-
-def told(answer):
-    return type(answer).__name__ if isinstance(answer, Exception) else answer.cache.outcome
-
-def one(_):
-    try:
-        return llmcache.completion(**arguments)
-    except Exception as error:
-        return error
-
-async def gathered(number):
-    calls = (llmcache.acompletion(**arguments) for _ in range(number))
-    return await asyncio.gather(*calls, return_exceptions=True)
-
-say("ready")
-heard()
-"""
 SYNC = """
 with ThreadPoolExecutor({number}) as pool:
     answers = list(pool.map(one, range({number})))
@@ -56,50 +30,6 @@ def late(behaviour: Behaviour, seconds: float = 0.4) -> Behaviour:
         behaviour(handler)
 
     return behave
-
-
-def memory_database() -> dict[str, Any]:
-    return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
-
-
-@pytest.fixture(params=["redis", "disk"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider) -> Callable[..., Site]:
-    """Makes a site of several processes with one store and one provider."""
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
-        store = {
-            "BACKEND": "llmcache.backends.redis.RedisBackend",
-            "LOCATION": server.url,
-            "KEY_PREFIX": str(tmp_path),
-        }
-    else:
-        store = {
-            "BACKEND": "llmcache.backends.disk.DiskBackend",
-            "LOCATION": str(tmp_path / "entries"),
-        }
-
-    def make(**config: Any) -> Site:
-        options = {"base_url": provider.base_url, "api_key_env": None, "max_retries": 0}
-        return Site(
-            memory_database(),
-            {
-                "stores": {"default": store},
-                "providers": {"default": {"OPTIONS": options}},
-                "config": {"RECORDER": "off", **config},
-            },
-        )
-
-    return make
-
-
-@contextmanager
-def asking(site: Site, *codes: str) -> Iterator[list[Process]]:
-    """Processes that are ready to ask."""
-    processes = [site.start(ASK + code) for code in codes]
-    with ending(*processes):
-        for process in processes:
-            assert process.hear() == "ready"
-        yield processes
 
 
 def all_at_once(site: Site, *codes: str) -> list[str]:

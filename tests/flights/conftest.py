@@ -1,0 +1,47 @@
+"""A site of several processes with one store and one provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ledger.processes import Site
+from tests.servers.provider import Provider
+from tests.servers.redis import RedisServer
+
+
+def memory_database() -> dict[str, Any]:
+    return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+
+@pytest.fixture(params=["redis", "disk"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider) -> Callable[..., Site]:
+    """Makes a site of several processes with one store and one provider."""
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        store = {
+            "BACKEND": "llmcache.backends.redis.RedisBackend",
+            "LOCATION": server.url,
+            "KEY_PREFIX": str(tmp_path),
+        }
+    else:
+        store = {
+            "BACKEND": "llmcache.backends.disk.DiskBackend",
+            "LOCATION": str(tmp_path / "entries"),
+        }
+
+    def make(**config: Any) -> Site:
+        options = {"base_url": provider.base_url, "api_key_env": None, "max_retries": 0}
+        return Site(
+            memory_database(),
+            {
+                "stores": {"default": store},
+                "providers": {"default": {"OPTIONS": options}},
+                "config": {"RECORDER": "off", **config},
+            },
+        )
+
+    return make
