@@ -84,7 +84,10 @@ class Envelope:
     def header(self) -> dict[str, Any]:
         """What the writer noted about the entry: model, usage, tags and so on."""
         if self._header is None:
-            parsed = orjson.loads(self._raw_header)
+            try:
+                parsed = orjson.loads(self._raw_header)
+            except orjson.JSONDecodeError:  # only where no signature is due
+                parsed = None
             self._header = parsed if isinstance(parsed, dict) else {}
         return self._header
 
