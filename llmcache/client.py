@@ -42,9 +42,10 @@ def carry_out(plan: Plan) -> Response | Stream:
     if plan.read:
         found = fetching.lookup(plan)
         if found is not None:
-            if found[1] == STALE and plan.write:
-                revalidation.in_thread(plan, fetching.flights, fetching.ask, fetching.write)
-            return _answer(plan, *found)
+            answer = _answer(plan, *found)
+            if found[1] == STALE and plan.write and plan.digest is not None:
+                revalidation.in_thread(plan, plan.digest, lambda: fetching.ask(plan))
+            return answer
         if call.stream or call.controls.only_if_cached or not plan.may_follow:
             found = similar.match(plan)  # else whoever leads the flight does that, for all
             if found is not None:
@@ -181,6 +182,9 @@ def _embed(plan: Plan) -> Response:
     recorder.call(plan, info, now)
     if events.listening():
         events.finished(call, info, lambda: Response(body, info))
+    stale = batch.stale_part()
+    if stale is not None:
+        _renew_items(stale)
     return Response(body, info)
 
 
@@ -203,22 +207,31 @@ def _read_items(plan: Plan, batch: Batch) -> None:
 def _ask_items(plan: Plan, batch: Batch) -> str:
     """Fetch what is missing in one call; the outcome of that."""
 
-    def ask() -> tuple[Envelope, list[Item]]:
-        started = perf_counter()
-        request = plan.call.request(plan.route.model, batch.params())
-        body = plan.route.upstream.call(request)
-        items = batch.accept(body, time(), perf_counter() - started)
-        return answers.unstored(body, time()), items
-
     def lookup() -> Found | None:
         _read_items(plan, batch)
         return None if batch.missing else (answers.unstored(b"", time()), HIT)
 
     if not plan.may_follow:
-        envelope, items = ask()
+        envelope, items = _fetch_items(plan, batch)
         fetching.write(plan, items, envelope)
         return plan.outcome
-    envelope, outcome = fetching.share(plan, tuple(batch.missing), lookup, ask)
+    envelope, outcome = fetching.share(
+        plan, tuple(batch.missing), lookup, lambda: _fetch_items(plan, batch)
+    )
     if outcome == COALESCED:
         batch.accept(envelope.payload, time(), 0.0)
     return outcome
+
+
+def _fetch_items(plan: Plan, batch: Batch) -> tuple[Envelope, list[Item]]:
+    started = perf_counter()
+    request = plan.call.request(plan.route.model, batch.params())
+    body = plan.route.upstream.call(request)
+    items = batch.accept(body, time(), perf_counter() - started)
+    return answers.unstored(body, time()), items
+
+
+def _renew_items(batch: Batch) -> None:
+    """Have those items made anew that have served past their ttl, by one call."""
+    plan = batch.plan
+    revalidation.in_thread(plan, tuple(batch.missing), lambda: _fetch_items(plan, batch))

@@ -220,6 +220,16 @@ def _decompress(payload: bytes) -> bytes:
     return whole
 
 
+def peek_freshness(data: bytes) -> float:
+    """Until when the entry answers without being stale, in unix seconds, unverified; infinity when
+    it has no end or the bytes are not an envelope.
+    """
+    if len(data) < _HEADER_AT or data[:4] != MAGIC:
+        return math.inf
+    expires = float(_PREFIX.unpack_from(data)[3])
+    return math.inf if math.isnan(expires) else expires
+
+
 def peek_expiry(data: bytes) -> float | None:
     """When the entry stops being of use (its stale window included), in unix seconds, unverified.
 

@@ -118,6 +118,31 @@ def test_stale_if_error_fills_in_for_the_missing_items(door: Any, upstream: Fake
         ask(door, "a", "b", "c", cache=window)
 
 
+def test_items_past_their_ttl_serve_while_they_are_renewed_by_one_call(
+    door: Any, upstream: FakeUpstream
+) -> None:
+    window = {"stale-while-revalidate": 600}
+    ask(door, "a", "b", cache={"ttl": 0.1, **window})
+    ask(door, "c")
+    door.sleep(0.15)
+    response = ask(door, "c", "b", "a", "b", cache=window)
+    assert (response.cache.outcome, response.cache.items) == ("stale", (4, 4))
+    while ask(door, "a", "b", cache=window).cache.outcome != "hit":
+        door.sleep(0.01)
+    renewals = [call.params["input"] for call in upstream.calls[2:]]
+    assert renewals[0] == ["b", "a"]
+    assert ["c"] not in renewals
+
+
+def test_items_that_may_not_be_stored_are_not_renewed(door: Any, upstream: FakeUpstream) -> None:
+    window = {"stale-while-revalidate": 600}
+    ask(door, "a", cache={"ttl": 0.05, **window})
+    door.sleep(0.1)
+    assert ask(door, "a", cache={**window, "no-store": True}).cache.outcome == "stale"
+    door.sleep(0.05)
+    assert upstream.call_count == 1
+
+
 def test_an_answer_with_too_few_embeddings_is_an_error_and_not_stored(
     door: Any, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
