@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter, time
 
-from llmcache import afetching, answers, engine, events, revalidation, similar
+from llmcache import afetching, answers, engine, events, prolonging, revalidation, similar
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -91,6 +91,8 @@ async def _answer(
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
     similar.note(plan, envelope, now)
+    if outcome == HIT:
+        prolonging.hit(plan, info.key, envelope)
     if events.listening():
         await events.afinished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
@@ -183,6 +185,7 @@ async def _embed(plan: Plan) -> Response:
     recorder.call(plan, info, now)
     if events.listening():
         await events.afinished(call, info, lambda: Response(body, info))
+    prolonging.hits(plan, batch.from_store())
     stale = batch.stale_part()
     if stale is not None:
         _renew_items(stale)

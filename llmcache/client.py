@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from time import perf_counter, time
 
-from llmcache import answers, engine, events, fetching, revalidation, similar
+from llmcache import answers, engine, events, fetching, prolonging, revalidation, similar
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -90,6 +90,8 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
     similar.note(plan, envelope, now)
+    if outcome == HIT:
+        prolonging.hit(plan, info.key, envelope)
     if events.listening():
         events.finished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
@@ -182,6 +184,7 @@ def _embed(plan: Plan) -> Response:
     recorder.call(plan, info, now)
     if events.listening():
         events.finished(call, info, lambda: Response(body, info))
+    prolonging.hits(plan, batch.from_store())
     stale = batch.stale_part()
     if stale is not None:
         _renew_items(stale)

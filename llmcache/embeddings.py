@@ -148,6 +148,10 @@ class Batch:
         self._outcome = STALE
         return True
 
+    def from_store(self) -> dict[str, Envelope]:
+        """The stored entries that have served, by digest."""
+        return {digest: self.found[digest] for digest in self._from_store}
+
     def stale_part(self) -> Batch | None:
         """The items that serve while they are renewed, as a call of their own for that; None if
         there are none, or nothing may be stored."""
