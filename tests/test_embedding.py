@@ -13,7 +13,7 @@ import llmcache
 from llmcache.embeddings import apportion
 from llmcache.exceptions import InvalidRequest, NotCached, ServerFailed
 from llmcache.upstreams import upstreams
-from llmcache.upstreams.fake import FakeUpstream, _vector
+from llmcache.upstreams.fake import FakeUpstream, _base64, _vector
 
 
 def ask(door: Any, *items: Any, **kwargs: Any) -> Any:
@@ -208,6 +208,43 @@ def test_answers_are_in_order_for_every_split_of_hits_and_misses(
     missing = [item for item in dict.fromkeys(asked) if item not in known]
     fetched = [item for call in upstream.calls for item in call.params["input"]]
     assert fetched == missing
+
+
+WORDS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+IDS = st.lists(st.integers(0, 3), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("items", [WORDS, IDS], ids=["texts", "token ids"])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), form=st.sampled_from([None, "float", "base64"]), size=st.none() | st.just(3))
+def test_lists_of_every_form_are_merged_in_order(
+    door: Any,
+    upstream: FakeUpstream,
+    items: st.SearchStrategy[Any],
+    data: st.DataObject,
+    form: str | None,
+    size: int | None,
+) -> None:
+    more = {"encoding_format": form, "dimensions": size, "cache": {"namespace": f"{next(_fresh)}"}}
+    known = data.draw(st.lists(items, max_size=4))
+    asked = data.draw(st.lists(items, min_size=1, max_size=8))
+    if known:
+        ask(door, *known, **more)
+    ask(door, *asked, **{**more, "encoding_format": "float", "dimensions": 5})  # another entry
+    upstream.calls.clear()
+    response = ask(door, *asked, **more)
+    encode = _base64 if form == "base64" else list
+    assert vectors(response) == [encode(_vector(item, size or 8)) for item in asked]
+    assert [part.index for part in response.data] == list(range(len(asked)))
+    tokens = sum(1 if isinstance(item, str) else len(item) for item in asked)
+    assert (response.usage.prompt_tokens, response.usage.total_tokens) == (tokens, tokens)
+    missing = [item for at, item in enumerate(asked) if item not in [*known, *asked[:at]]]
+    assert [call.params["input"] for call in upstream.calls] == ([missing] if missing else [])
+    again = ask(door, *asked, **more)
+    assert again == response and again.cache.outcome == "hit"
+    assert again.cache.saved_tokens == tokens
 
 
 @given(st.integers(0, 1000), st.lists(st.integers(0, 50), min_size=1, max_size=20))
