@@ -216,7 +216,9 @@ IDS = st.lists(st.integers(0, 3), min_size=1, max_size=3)
 
 @pytest.mark.parametrize("items", [WORDS, IDS], ids=["texts", "token ids"])
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data(), form=st.sampled_from([None, "float", "base64"]), size=st.none() | st.just(3))
 def test_lists_of_every_form_are_merged_in_order(

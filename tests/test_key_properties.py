@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 import pytest
 from django.test import override_settings
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmcache import explain_key
@@ -136,7 +136,7 @@ MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MESSAGES, MESSAGES)
 def test_conversations_share_a_key_only_if_they_are_equal(one: Any, other: Any) -> None:
     assert (digest(messages=one) == digest(messages=other)) == (one == other)
@@ -189,7 +189,7 @@ def meant(params: dict[str, Any]) -> Any:
     return exact(said)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PARAMS, PARAMS, WITHOUT_EFFECT)
 def test_only_what_can_change_the_answer_changes_the_key(
     one: dict[str, Any], other: dict[str, Any], more: dict[str, Any]
