@@ -41,7 +41,7 @@ def hit(plan: Plan, digest: str | None, envelope: Envelope) -> None:
     """Have an entry that has just served live longer, if that is wanted and worth it.
 
     Args:
-        digest: the entry's; None, or one of a custom function's answers, is left alone.
+        digest: the entry's; None where the answer has none of its own.
     """
     controls = plan.call.controls
     asked = controls.refresh_ttl_on_hit
