@@ -6,10 +6,11 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY = $(VENV)/.ready
 PYTEST_ARGS ?=
+SECONDS_EACH ?= 60
 
 LITELLM = .venv-litellm
 
-.PHONY: demo test test-litellm lint types bench docs ci clean
+.PHONY: demo test test-litellm lint types fuzz bench docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +45,14 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for each kind of bytes
+	@mkdir -p var/fuzz
+	@for target in answers envelope sse; do \
+		echo "== $$target"; mkdir -p var/fuzz/$$target; \
+		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS_EACH) -verbosity=0 \
+			-artifact_prefix=var/fuzz/$$target- var/fuzz/$$target || exit 1; \
+	done
 
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

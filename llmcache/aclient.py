@@ -7,7 +7,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from time import perf_counter, time
 
-from llmcache import afetching, answers, arecording, engine, events, revalidation, similar
+from llmcache import (
+    afetching,
+    answers,
+    arecording,
+    engine,
+    events,
+    prolonging,
+    revalidation,
+    similar,
+)
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -41,9 +50,10 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
     if plan.read:
         found = await afetching.lookup(plan)
         if found is not None:
-            if found[1] == STALE and plan.write:
-                revalidation.in_task(plan, afetching.flights, afetching.ask, afetching.write)
-            return await _answer(plan, *found)
+            answer = await _answer(plan, *found)
+            if found[1] == STALE and plan.write and plan.digest is not None:
+                revalidation.in_task(plan, plan.digest, lambda: afetching.ask(plan))
+            return answer
         if call.controls.only_if_cached or not plan.may_follow:
             found = await similar.amatch(plan)
             if found is not None:
@@ -93,6 +103,8 @@ async def _answer(
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
     similar.note(plan, envelope, now)
+    if outcome == HIT:
+        prolonging.hit(plan, info.key, envelope)
     if events.listening():
         await events.afinished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
@@ -129,6 +141,10 @@ async def _embed(plan: Plan) -> Response:
     recorder.call(plan, info, now)
     if events.listening():
         await events.afinished(call, info, lambda: Response(body, info))
+    prolonging.hits(plan, batch.from_store())
+    stale = batch.stale_part()
+    if stale is not None:
+        _renew_items(stale)
     return Response(body, info)
 
 
@@ -151,22 +167,31 @@ async def _read_items(plan: Plan, batch: Batch) -> None:
 async def _ask_items(plan: Plan, batch: Batch) -> str:
     """Fetch what is missing in one call; the outcome of that."""
 
-    async def ask() -> tuple[Envelope, list[Item]]:
-        started = perf_counter()
-        request = plan.call.request(plan.route.model, batch.params())
-        body = await plan.route.upstream.acall(request)
-        items = batch.accept(body, time(), perf_counter() - started)
-        return answers.unstored(body, time()), items
-
     async def lookup() -> Found | None:
         await _read_items(plan, batch)
         return None if batch.missing else (answers.unstored(b"", time()), HIT)
 
     if not plan.may_follow:
-        envelope, items = await ask()
+        envelope, items = await _fetch_items(plan, batch)
         await afetching.write(plan, items, envelope)
         return plan.outcome
-    envelope, outcome = await afetching.share(plan, tuple(batch.missing), lookup, ask)
+    envelope, outcome = await afetching.share(
+        plan, tuple(batch.missing), lookup, lambda: _fetch_items(plan, batch)
+    )
     if outcome == COALESCED:
         batch.accept(envelope.payload, time(), 0.0)
     return outcome
+
+
+async def _fetch_items(plan: Plan, batch: Batch) -> tuple[Envelope, list[Item]]:
+    started = perf_counter()
+    request = plan.call.request(plan.route.model, batch.params())
+    body = await plan.route.upstream.acall(request)
+    items = batch.accept(body, time(), perf_counter() - started)
+    return answers.unstored(body, time()), items
+
+
+def _renew_items(batch: Batch) -> None:
+    """Have those items made anew that have served past their ttl, by one call."""
+    plan = batch.plan
+    revalidation.in_task(plan, tuple(batch.missing), lambda: _fetch_items(plan, batch))

@@ -16,8 +16,8 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
 from llmcache.fetching import Found, failed_with, followed, own_copy, patience
+from llmcache.listening import Listener, Wish
 from llmcache.outcome import COALESCED, ERROR
-from llmcache.relays import Listener, Wish
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlight, AsyncFlights, Unshared
 from llmcache.store import Store

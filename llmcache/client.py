@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from time import perf_counter, time
 
-from llmcache import answers, engine, events, fetching, recording, revalidation, similar
+from llmcache import answers, engine, events, fetching, prolonging, recording, revalidation, similar
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
@@ -41,9 +41,10 @@ def carry_out(plan: Plan) -> Response | Stream:
     if plan.read:
         found = fetching.lookup(plan)
         if found is not None:
-            if found[1] == STALE and plan.write:
-                revalidation.in_thread(plan, fetching.flights, fetching.ask, fetching.write)
-            return _answer(plan, *found)
+            answer = _answer(plan, *found)
+            if found[1] == STALE and plan.write and plan.digest is not None:
+                revalidation.in_thread(plan, plan.digest, lambda: fetching.ask(plan))
+            return answer
         if call.controls.only_if_cached or not plan.may_follow:
             found = similar.match(plan)  # else whoever leads the flight does that, for all
             if found is not None:
@@ -91,6 +92,8 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
     similar.note(plan, envelope, now)
+    if outcome == HIT:
+        prolonging.hit(plan, info.key, envelope)
     if events.listening():
         events.finished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
@@ -123,6 +126,10 @@ def _embed(plan: Plan) -> Response:
     recorder.call(plan, info, now)
     if events.listening():
         events.finished(call, info, lambda: Response(body, info))
+    prolonging.hits(plan, batch.from_store())
+    stale = batch.stale_part()
+    if stale is not None:
+        _renew_items(stale)
     return Response(body, info)
 
 
@@ -145,22 +152,31 @@ def _read_items(plan: Plan, batch: Batch) -> None:
 def _ask_items(plan: Plan, batch: Batch) -> str:
     """Fetch what is missing in one call; the outcome of that."""
 
-    def ask() -> tuple[Envelope, list[Item]]:
-        started = perf_counter()
-        request = plan.call.request(plan.route.model, batch.params())
-        body = plan.route.upstream.call(request)
-        items = batch.accept(body, time(), perf_counter() - started)
-        return answers.unstored(body, time()), items
-
     def lookup() -> Found | None:
         _read_items(plan, batch)
         return None if batch.missing else (answers.unstored(b"", time()), HIT)
 
     if not plan.may_follow:
-        envelope, items = ask()
+        envelope, items = _fetch_items(plan, batch)
         fetching.write(plan, items, envelope)
         return plan.outcome
-    envelope, outcome = fetching.share(plan, tuple(batch.missing), lookup, ask)
+    envelope, outcome = fetching.share(
+        plan, tuple(batch.missing), lookup, lambda: _fetch_items(plan, batch)
+    )
     if outcome == COALESCED:
         batch.accept(envelope.payload, time(), 0.0)
     return outcome
+
+
+def _fetch_items(plan: Plan, batch: Batch) -> tuple[Envelope, list[Item]]:
+    started = perf_counter()
+    request = plan.call.request(plan.route.model, batch.params())
+    body = plan.route.upstream.call(request)
+    items = batch.accept(body, time(), perf_counter() - started)
+    return answers.unstored(body, time()), items
+
+
+def _renew_items(batch: Batch) -> None:
+    """Have those items made anew that have served past their ttl, by one call."""
+    plan = batch.plan
+    revalidation.in_thread(plan, tuple(batch.missing), lambda: _fetch_items(plan, batch))

@@ -48,6 +48,8 @@ class Config:
             ["https://app.example.com"], or ["*"].
         ttl_jitter: share of the ttl (0 to 0.5) taken off at random, so entries don't expire
             together.
+        refresh_ttl_on_hit: whether a hit lets its entry live as long as a new one would from then.
+        refresh_ttl_max_age: seconds since an answer was made, past which no hit lets it live on.
         compress_min_bytes: payloads of this size and more are compressed; 0 compresses none.
         store_truncated: whether answers cut by a length limit or a content filter may be stored.
         pricing: prices per million tokens by model, such as
@@ -87,6 +89,8 @@ class Config:
     endpoint_max_body: int = 20_971_520
     endpoint_allowed_origins: Sequence[str] = ()
     ttl_jitter: float = 0.0
+    refresh_ttl_on_hit: bool = False
+    refresh_ttl_max_age: float = 604_800.0
     compress_min_bytes: int = 16384
     store_truncated: bool = False
     default_stale_if_error: float = 0.0
@@ -205,6 +209,8 @@ _RULES: Final[dict[str, Rule]] = {
         'a list of origins such as "https://app.example.com", or ["*"]',
     ),
     "ttl_jitter": _share(0.5),
+    "refresh_ttl_on_hit": _FLAG,
+    "refresh_ttl_max_age": _SECONDS,
     "compress_min_bytes": _whole(0),
     "store_truncated": _FLAG,
     "default_stale_if_error": (

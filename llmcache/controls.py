@@ -33,6 +33,8 @@ class Controls:
         tags: labels to evict by; saved objects of TAG_MODELS were given as they are.
         key: the caller's own key in place of the request's parameters.
         caller: a label for whoever makes the call, for the figures; not part of the key.
+        refresh_ttl_on_hit: whether a hit lets its entry live longer; None: as the configuration
+            says.
         semantic: False lets only the identical prompt's answer serve.
         bucket: keep this many variants of the answer and serve one of them at random.
     """
@@ -51,6 +53,7 @@ class Controls:
     key: str | None = None
     caller: str | None = None
     bucket: int | None = None
+    refresh_ttl_on_hit: bool | None = None
     semantic: bool = True
 
 
@@ -117,6 +120,7 @@ _KNOWN: Final[dict[str, tuple[str, Callable[[str, object], Any]]]] = {
     "key": ("key", _text),
     "caller": ("caller", _text),
     "bucket": ("bucket", _count),
+    "refresh-ttl-on-hit": ("refresh_ttl_on_hit", _flag),
     "semantic": ("semantic", _flag),
 }
 

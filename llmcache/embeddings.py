@@ -7,6 +7,7 @@ but for `index`, so an item asked for alone and the same item within a list shar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from llmcache.backends.base import Item
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest, ServerFailed
-from llmcache.outcome import HIT, STALE, CacheInfo
+from llmcache.outcome import HIT, MISS, STALE, CacheInfo
 from llmcache.usage import Usage
 
 
@@ -55,6 +56,7 @@ class Batch:
         self._stale: dict[str, Envelope] = {}
         self._from_store: set[str] = set()
         self._outcome = HIT
+        self._outdated: set[str] = set()
         self._seconds = 0.0
 
     @property
@@ -75,6 +77,7 @@ class Batch:
                 self._from_store.add(digest)
                 if outcome == STALE:
                     self._outcome = STALE
+                    self._outdated.add(digest)
             elif plan.fallback is not None:
                 self._stale[digest] = envelope
         plan.fallback = None
@@ -144,6 +147,23 @@ class Batch:
             self._from_store.add(digest)
         self._outcome = STALE
         return True
+
+    def from_store(self) -> dict[str, Envelope]:
+        """The stored entries that have served, by digest."""
+        return {digest: self.found[digest] for digest in self._from_store}
+
+    def stale_part(self) -> Batch | None:
+        """The items that serve while they are renewed, as a call of their own for that; None if
+        there are none, or nothing may be stored."""
+        plan = self.plan
+        if not self._outdated or not plan.write:
+            return None
+        items = self._items()
+        stale = [
+            items[digest] for digest in dict.fromkeys(self.digests) if digest in self._outdated
+        ]
+        call = replace(plan.call, params={**plan.call.params, "input": stale})
+        return Batch(replace(plan, call=call, outcome=MISS, reason="", stored=False, records=[]))
 
     def merge(self, outcome: str, now: float) -> tuple[bytes, CacheInfo]:
         """The answer to the whole call, and where it came from.

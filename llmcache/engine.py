@@ -24,6 +24,7 @@ from llmcache.records import EntryRecord
 from llmcache.store import Store
 from llmcache.streams import OWN_KINDS, assemble, split
 from llmcache.upstreams import Route, upstreams
+from llmcache.upstreams.retry import RETRIED
 
 if TYPE_CHECKING:
     from llmcache.matching import Match, Search
@@ -286,7 +287,8 @@ def rescue(plan: Plan, error: UpstreamError) -> Envelope | None:
 
     A request that the provider refuses as wrong gets its error: no old answer makes it right.
     """
-    if error.status is not None and 400 <= error.status < 429:
+    status = error.status
+    if status is not None and 400 <= status < 500 and status not in RETRIED:
         return None
     return plan.fallback
 

@@ -84,7 +84,10 @@ class Envelope:
     def header(self) -> dict[str, Any]:
         """What the writer noted about the entry: model, usage, tags and so on."""
         if self._header is None:
-            parsed = orjson.loads(self._raw_header)
+            try:
+                parsed = orjson.loads(self._raw_header)
+            except orjson.JSONDecodeError:  # only where no signature is due
+                parsed = None
             self._header = parsed if isinstance(parsed, dict) else {}
         return self._header
 
@@ -215,6 +218,16 @@ def _decompress(payload: bytes) -> bytes:
     if not inflater.eof:
         raise EnvelopeError("damaged: the payload is cut short or over 1 GiB")
     return whole
+
+
+def peek_freshness(data: bytes) -> float:
+    """Until when the entry answers without being stale, in unix seconds, unverified; infinity when
+    it has no end or the bytes are not an envelope.
+    """
+    if len(data) < _HEADER_AT or data[:4] != MAGIC:
+        return math.inf
+    expires = float(_PREFIX.unpack_from(data)[3])
+    return math.inf if math.isnan(expires) else expires
 
 
 def peek_expiry(data: bytes) -> float | None:

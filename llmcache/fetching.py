@@ -21,8 +21,8 @@ from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
+from llmcache.listening import Listener, Wish
 from llmcache.outcome import COALESCED, ERROR, HIT
-from llmcache.relays import Listener, Wish
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flight, Flights, Unshared
 from llmcache.store import Store

@@ -100,6 +100,10 @@ def at_commit(eviction: Eviction, again: Callable[[], object]) -> None:
         transaction.on_commit(renew, using=using, robust=True)
 
 
+_EVICTING: Final = 60.0
+"""Seconds: so long an eviction may be at work on entries that were there when it began."""
+
+
 class Poller:
     """Reads the log's new rows and applies them to this process's own memory."""
 
@@ -240,7 +244,10 @@ def overtaken(records: Iterable[EntryRecord]) -> list[tuple[Eviction, EntryRecor
 
 
 def _begun(record: EntryRecord) -> datetime:
-    return datetime.fromtimestamp(record.created - record.header.get("seconds", 0.0), UTC)
+    begun = record.created - record.header.get("seconds", 0.0)
+    if record.lengthened is not None:  # an eviction before that has found it
+        begun = max(begun, record.lengthened - _EVICTING)
+    return datetime.fromtimestamp(begun, UTC)
 
 
 def _names(eviction: Eviction, digests: frozenset[str], record: EntryRecord) -> bool:

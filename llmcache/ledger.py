@@ -74,19 +74,22 @@ def write(
     """
     using = database()
     measured = figures.measure(calls)
-    latest = {_place(record): record for record in entries}
+    latest = {_place(record): record for record in entries if record.lengthened is None}
+    lengthened = {_place(record): record for record in entries if record.lengthened is not None}
 
     def work() -> None:
         if batch_id is not None and not _is_new(batch_id, using):
             return
         figures.log(measured, using)
-        known = _locked(latest.keys() | _hit_places(measured), using)
+        places = latest.keys() | lengthened.keys() | _hit_places(measured)
+        known = _locked(places, using)
         renewed = {
             place: record
             for place, record in latest.items()
             if restored or place not in known or moment(record.created) >= known[place].created
         }
         _index(renewed, using)
+        _lengthen(lengthened, using)
         _tag(renewed, known, using)
         _count_hits(measured, known.keys() | renewed.keys(), using)
         figures.add_up(measured, lost, using)
@@ -95,7 +98,7 @@ def write(
 
     transactions.once(using, work)
     if not restored:
-        _evict_overtaken(latest.values())
+        _evict_overtaken([*latest.values(), *lengthened.values()])
 
 
 def _is_new(batch_id: str, using: str) -> bool:
@@ -170,6 +173,17 @@ def _index(records: dict[Place, EntryRecord], using: str) -> None:
         update_fields=_RENEWED,
         unique_fields=("digest", "alias") if targeted else None,
     )
+
+
+def _lengthen(records: dict[Place, EntryRecord], using: str) -> None:
+    """Note the later ends of entries, as far as the index has these very answers."""
+    for (digest, alias), record in sorted(records.items()):
+        rows = Entry.objects.using(using).filter(digest=digest, alias=alias, pinned=False)
+        rows.filter(created=moment(record.created)).update(
+            expires=None if record.expires is None else moment(record.expires),
+            kept_until=None if record.kept_until is None else moment(record.kept_until),
+            size=record.size,
+        )
 
 
 def _row(record: EntryRecord) -> Entry:

@@ -31,6 +31,9 @@ from llmcache.text import clean
 
 BATCH: Final = 1000
 CRITERIA: Final = ("digest", "tag", "namespace", "scope", "model")
+_BY_HAND: Final = ("pinned", "ttl_set")
+"""What a header says of an end that was set by hand: that the entry has none, or that it holds
+whatever hits there are."""
 Progress = Callable[[int], object]
 """Told how many more entries are done, after each batch."""
 
@@ -295,9 +298,9 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     window = envelope.stale_until - envelope.expires
     window = window if math.isfinite(window) else 0.0
     expires = math.inf if ttl is None else time() + ttl
-    header = {**envelope.header, "pinned": True} if pinned else {**envelope.header}
-    if not pinned:
-        header.pop("pinned", None)
+    header = {name: value for name, value in envelope.header.items() if name not in _BY_HAND}
+    if pinned or ttl is not None:
+        header["pinned" if pinned else "ttl_set"] = True
     data = seal(
         entry.digest,
         envelope.payload,
@@ -311,6 +314,9 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     )
     try:
         backend.set(entry.digest, data, None if ttl is None else ttl + window)
+        semantic = semantic_part(backend)
+        if semantic is not None:  # its vector has an end of its own
+            semantic.touch(entry.digest, None if ttl is None else ttl + window)
     except Exception as error:
         raise EntryGone(f"The store {entry.alias!r} does not answer: {error}") from error
     shorter = ttl is not None and (entry.expires is None or _from_now(ttl) < entry.expires)

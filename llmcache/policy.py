@@ -69,10 +69,25 @@ def ttl_for(controls: Controls, default: float | None) -> float | None:
     ttl = default if controls.ttl is None else controls.ttl
     if ttl == math.inf:
         return None
-    jitter = conf.config().ttl_jitter
-    if ttl and jitter:
-        ttl *= 1 - random.random() * jitter  # noqa: S311
-    return ttl
+    return ttl * (1 - jitter()) if ttl else ttl
+
+
+def jitter() -> float:
+    """The share to take off a ttl, so that entries that were stored together don't end together."""
+    return conf.config().ttl_jitter * random.random()  # noqa: S311
+
+
+def longer_life(controls: Controls, default: float | None, created: float, now: float) -> float:
+    """Until when a hit lets its entry live, in unix seconds: as long as a new one would, but never
+    past REFRESH_TTL_MAX_AGE.
+
+    Args:
+        default: seconds to live of the store's entries; None for no end.
+        created: when the answer was made, in unix seconds.
+    """
+    ttl = default if controls.ttl is None else controls.ttl
+    latest = created + conf.config().refresh_ttl_max_age
+    return latest if ttl is None else min(now + ttl, latest)
 
 
 def stale_if_error(controls: Controls) -> float:

@@ -17,9 +17,9 @@ from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import StreamBroken
 from llmcache.fetching import Found
+from llmcache.listening import Listener
 from llmcache.outcome import COALESCED, CacheInfo
 from llmcache.recorder import recorder
-from llmcache.relays import Listener
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flight, Unshared
 from llmcache.streaming import Stream

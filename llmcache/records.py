@@ -57,6 +57,7 @@ class EntryRecord:
     """One entry that a store has taken.
 
     Attributes:
+        lengthened: when the entry, which was there already, got a later end; None for a new one.
         material: canonical JSON of what its key is made of; b"" where there is none.
         preview, shown: what of it may be kept, once `describe` has been called.
         created, expires, kept_until: unix seconds; None for no end.
@@ -74,6 +75,7 @@ class EntryRecord:
     material: bytes = b""
     preview: str = ""
     shown: str = ""
+    lengthened: float | None = None
 
     def describe(self) -> None:
         """Reduce the prompt to what the settings let the index keep."""

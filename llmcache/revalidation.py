@@ -2,7 +2,8 @@
 by a worker where WRITER names a queue, else by a thread or a task of this process.
 
 Whoever renews, does it alone: in a process the callers share one flight and send one task; among
-workers `llmcache.refreshing.renew` sees to it.
+processes whoever has the claim in their store; among workers `llmcache.refreshing.renew` sees to
+it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable
-from time import monotonic
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic, time
 from typing import Any, Final
 
 import orjson
 from django.db import connections
 
-from llmcache import events, task_queue
+from llmcache import afetching, claims, events, fetching, task_queue
 from llmcache.backends.base import Item, run_in_thread
+from llmcache.claims import Claim
 from llmcache.engine import Plan
-from llmcache.envelope import Envelope
+from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.keys import wire_default
-from llmcache.singleflight import AsyncFlights, Flights
+from llmcache.singleflight import Unshared
+from llmcache.store import Store
 
 _HARMLESS: Final = frozenset({"max_retries", "num_retries", "request_timeout", "timeout"})
 """What a call may bring for its client and still be made by a worker: no credential, no address."""
@@ -30,6 +33,8 @@ _SEND_AGAIN: Final = 60.0  # seconds until a task that has done nothing is sent 
 _MOST: Final = 10_000
 
 Asked = tuple[Envelope, list[Item]]
+Key = str | tuple[str, ...]
+"""What is to be renewed: an entry's digest, or those of several items of one embedding call."""
 
 _lock = threading.Lock()
 _sent: dict[tuple[str, str], float] = {}
@@ -45,71 +50,170 @@ def _start_afresh() -> None:
 os.register_at_fork(after_in_child=_start_afresh)
 
 
-def in_thread(
-    plan: Plan,
-    flights: Flights[Envelope],
-    ask: Callable[[Plan], Asked],
-    write: Callable[[Plan, list[Item], Envelope], None],
-) -> None:
-    """Renew a stale entry, unless somebody is at it already.
+def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked]) -> None:
+    """Renew what is stale, unless somebody is at it already.
 
     Args:
-        flights: those of the driver, so that a caller who needs the new answer can wait for it.
-        ask, write: the driver's steps.
+        key: the flight's, so that a caller who needs the new answer can wait for it.
+        ask: calls upstream.
     """
     if _recently_sent(plan):
         return
-    place = (plan.store, plan.digest)
-    flight, leads = flights.join(place)
+    place = (plan.store, key)
+    flight, leads = fetching.flights.join(place)
     if not leads:
         return
+    claim: Claim | None = None
+    end: BaseException | None = None
+
+    def land() -> None:
+        if claim is not None:
+            claim.end(end)
+        fetching.flights.land(place)
 
     def renew() -> None:
+        nonlocal claim, end
+        stored_elsewhere = False  # whether whoever stores the answer ends the flight
         try:
             if _handed_over(plan):
                 return
-            envelope, items = ask(plan)
-            flight.set_result(envelope)
-            write(plan, items, envelope)
+            mine, claim = _agree(plan, key)
+            if not mine:
+                return
+            envelope, items = ask()
+            if plan.private:
+                end = Unshared()
+                flight.set_exception(end)
+            else:
+                flight.set_result(envelope)
+            if items:
+                stored_elsewhere = True
+                fetching.write(plan, items, envelope, land)
+            elif end is None:
+                end = Unshared()
         except Exception as error:
+            end = error
+            if not flight.done():
+                flight.set_exception(error)
             _failed(error)
         finally:
-            flights.land(place)
+            if not stored_elsewhere:
+                land()
             connections.close_all()
 
     threading.Thread(target=renew, name="llmcache-refresh", daemon=True).start()
 
 
-def in_task(
-    plan: Plan,
-    flights: AsyncFlights[Envelope],
-    ask: Callable[[Plan], Awaitable[Asked]],
-    write: Callable[[Plan, list[Item], Envelope], Awaitable[object]],
-) -> None:
+def in_task(plan: Plan, key: Key, ask: Callable[[], Awaitable[Asked]]) -> None:
     """As `in_thread`, for the running event loop."""
     if _recently_sent(plan):
         return
-    place = (plan.store, plan.digest)
-    flight, leads = flights.join(place)
+    place = (plan.store, key)
+    flight, leads = afetching.flights.join(place)
     if not leads:
         return
 
     async def renew() -> None:
+        claim: Claim | None = None
+        end: BaseException | None = None
         try:
             if task_queue.chosen() is not None and await run_in_thread(_handed_over, plan):
                 return
-            envelope, items = await ask(plan)
-            flight.set_result(envelope)
-            await write(plan, items, envelope)
+            mine, claim = await _aagree(plan, key)
+            if not mine:
+                return
+            envelope, items = await ask()
+            if plan.private:
+                end = Unshared()
+                flight.set_exception(end)
+            else:
+                flight.set_result(envelope)
+            if items:
+                written = claim.end if claim is not None else None
+                if await afetching.write(plan, items, envelope, written):
+                    claim = None  # whoever stores the answer ends it
+            elif end is None:
+                end = Unshared()
         except Exception as error:
+            end = error
+            if not flight.done():
+                flight.set_exception(error)
             _failed(error)
         finally:
-            flights.land(place)
+            afetching.flights.land(place)
+            if claim is not None:
+                await claim.aend(end)
 
     # The loop keeps only weak references to its tasks.
     task = asyncio.get_running_loop().create_task(renew())
     _background.add(task)
     task.add_done_callback(_background.discard)
+
+
+# --- one among all processes ---
+
+
+def _agree(plan: Plan, key: Key) -> tuple[bool, Claim | None]:
+    """Whether this process is to renew, and its claim where the store has claims."""
+    claim = _claim(plan, key)
+    if claim is None:
+        return True, None
+    backend, mine = claim.backend, False
+    try:
+        mine = claim.took(backend.claim(claim.name, claim.token, claims.lease()))
+        if not mine:
+            return False, None
+        stored = backend.get_many(_digests(key))  # another may have renewed it just before
+    except Exception as error:
+        claims.failed(claim.store, error)
+        return True, claim if mine else None
+    if not _is_fresh(claim.store, stored, key):
+        return True, claim
+    claim.end()
+    return False, None
+
+
+async def _aagree(plan: Plan, key: Key) -> tuple[bool, Claim | None]:
+    """As `_agree`."""
+    claim = _claim(plan, key)
+    if claim is None:
+        return True, None
+    backend, mine = claim.backend, False
+    try:
+        mine = claim.took(await backend.aclaim(claim.name, claim.token, claims.lease()))
+        if not mine:
+            return False, None
+        stored = await backend.aget_many(_digests(key))
+    except Exception as error:
+        claims.failed(claim.store, error)
+        return True, claim if mine else None
+    if not _is_fresh(claim.store, stored, key):
+        return True, claim
+    await claim.aend()
+    return False, None
+
+
+def _claim(plan: Plan, key: Key) -> Claim | None:
+    store = plan.store
+    if store is None or store.claims is None or not store.breaker.allows():
+        return None
+    return Claim(store, store.claims, plan.digest or claims.name_of(key))
+
+
+def _digests(key: Key) -> Sequence[str]:
+    return [key] if isinstance(key, str) else key
+
+
+def _is_fresh(store: Store, stored: Mapping[str, bytes], key: Key) -> bool:
+    """Whether nothing of what is to be renewed is stale any more."""
+    now = time()
+    try:
+        return all(
+            digest in stored and now < unseal(digest, stored[digest], signed=store.signed).expires
+            for digest in _digests(key)
+        )
+    except EnvelopeError:
+        return False
 
 
 def _failed(error: Exception) -> None:
@@ -127,16 +231,23 @@ def _place(plan: Plan) -> tuple[str, str]:
 
 def _recently_sent(plan: Plan) -> bool:
     """Whether a worker has been told of the entry not long ago."""
-    if not _sent:
+    if not _sent or plan.digest is None:
         return False
     with _lock:
         return monotonic() - _sent.get(_place(plan), -_SEND_AGAIN) < _SEND_AGAIN
 
 
 def _handed_over(plan: Plan) -> bool:
-    """Send the call to a worker, if there is one and the call can travel."""
+    """Send the call to a worker, if there is one and the call can travel. Items of an embedding
+    call cannot: they are renewed together, by one call of this process."""
     queue, store = task_queue.chosen(), plan.store
-    if queue is None or store is None or store.custom or not task_queue.reaches(store.backend):
+    if (
+        plan.digest is None
+        or queue is None
+        or store is None
+        or store.custom
+        or not task_queue.reaches(store.backend)
+    ):
         return False
     request = _request(plan)
     if request is None:

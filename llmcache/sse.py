@@ -57,11 +57,15 @@ class Parser:
             if event is not None:
                 events.append(event)
             self._line += other
-        if len(self._line) > self._limit:
-            raise SSEError(f"a line of the stream is over {self._limit} bytes")
+        self._check_line()
         return events
 
+    def _check_line(self) -> None:
+        if len(self._line) > self._limit:
+            raise SSEError(f"a line of the stream is over {self._limit} bytes")
+
     def _whole_line(self) -> bytes:
+        self._check_line()
         line = bytes(self._line)
         self._line.clear()
         if self._at_start:

@@ -25,7 +25,8 @@ from llmcache.records import EntryRecord
 from llmcache.store import Store
 
 Written = Callable[[], None]
-Job = tuple[Store, Sequence[Item], Sequence[EntryRecord], Written, Sequence[Vector]]
+Entries = tuple[Store, Sequence[Item], Sequence[EntryRecord], Written, Sequence[Vector]]
+Job = Entries | Callable[[], None]
 _STOP = None
 
 
@@ -54,6 +55,12 @@ def write(
             write_now(store, items, records, vectors)
     finally:
         written()
+
+
+def later(work: Callable[[], None]) -> bool:
+    """Have the writer's thread do some work of its own, which must not raise; False if the thread
+    has too much to do already."""
+    return _worker.put_job(work)
 
 
 def _by_thread() -> bool:
@@ -189,6 +196,19 @@ def tell(store: Store, items: Sequence[Item]) -> None:
         )
 
 
+def _store(
+    store: Store,
+    items: Sequence[Item],
+    records: Sequence[EntryRecord],
+    written: Written,
+    vectors: Sequence[Vector],
+) -> None:
+    try:
+        write_now(store, items, records, vectors)
+    finally:
+        written()
+
+
 class _Worker:
     """One thread and its queue, started on first use, and afresh in a forked child."""
 
@@ -209,10 +229,14 @@ class _Worker:
         vectors: Sequence[Vector],
     ) -> bool:
         """Hand entries to the thread; False if its queue is full."""
+        return self.put_job((store, items, records, written, vectors))
+
+    def put_job(self, job: Job) -> bool:
+        """As `put`, for any work."""
         if self._thread is None:
             self._start()
         try:
-            self._queue.put_nowait((store, items, records, written, vectors))
+            self._queue.put_nowait(job)
         except queue.Full:
             events.count("writer_full")
             return False
@@ -228,11 +252,12 @@ class _Worker:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not _STOP:
-            store, items, records, written, vectors = job
             try:
-                write_now(store, items, records, vectors)
+                if callable(job):
+                    job()
+                else:
+                    _store(*job)
             finally:
-                written()
                 self._queue.task_done()
         self._queue.task_done()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from llmcache import backends, caching, events, state
+from llmcache import backends, caching, events, prolonging, state
 from llmcache.matching import observing
 from llmcache.recorder import recorder
 from llmcache.upstreams import upstreams
@@ -48,6 +48,7 @@ def clean_state() -> Iterator[None]:
     caches["default"].clear()
     recorder._start_afresh()  # what tests without a database have left
     observing.observer._start_afresh()
+    prolonging._resting.clear()
     yield
     state.reset()
     caching.reset(setting="CACHES")

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 import llmcache
 from llmcache import Cache, InvalidRequest, NotCached
-from llmcache.exceptions import BadRequest, ServerFailed
+from llmcache.exceptions import ServerFailed
 from llmcache.upstreams.fake import FakeUpstream
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
@@ -339,56 +339,6 @@ class TestNeverStored:
         assert response.cache.outcome == "bypass"
         assert "not JSON" in response.cache.reason
         assert counted("uncacheable") == 1
-
-
-class TestStale:
-    def test_stale_if_error_answers_for_a_failing_provider(
-        self, door: Any, upstream: FakeUpstream
-    ) -> None:
-        first = door.completion(**ASK, cache={"ttl": 0.1, "stale-if-error": 60})
-        door.sleep(0.15)
-        upstream.fail = 503
-        response = door.completion(**ASK, cache={"stale-if-error": 60})
-        assert (response.cache.outcome, response.id) == ("stale", first.id)
-        assert "upstream failed" in response.cache.reason
-        with pytest.raises(ServerFailed):
-            door.completion(**ASK)
-
-    def test_a_request_that_is_wrong_gets_its_error_not_an_old_answer(
-        self, door: Any, upstream: FakeUpstream
-    ) -> None:
-        door.completion(**ASK, cache={"ttl": 0.1, "stale-if-error": 60})
-        door.sleep(0.15)
-        upstream.fail = 400
-        with pytest.raises(BadRequest):
-            door.completion(**ASK, cache={"stale-if-error": 60})
-
-    def test_stale_if_error_by_default_of_the_site(self, door: Any) -> None:
-        from llmcache.upstreams import upstreams
-
-        with override_settings(LLMCACHE_CONFIG={"DEFAULT_STALE_IF_ERROR": 60}):
-            first = door.completion(**ASK, cache={"ttl": 0.1})
-            door.sleep(0.15)
-            upstreams["default"].fail = 500
-            assert door.completion(**ASK).id == first.id
-
-    def test_stale_while_revalidate_answers_at_once_and_renews(
-        self, door: Any, upstream: FakeUpstream
-    ) -> None:
-        window = {"ttl": 0.1, "stale-while-revalidate": 60}
-        first = door.completion(**ASK, cache=window)
-        door.sleep(0.15)
-        upstream.latency = 0.1
-        stale = [door.completion(**ASK, cache={**window, "ttl": 60}) for _ in range(3)]
-        assert [response.cache.outcome for response in stale] == ["stale"] * 3
-        assert {response.id for response in stale} == {first.id}
-        for _ in range(100):
-            door.sleep(0.02)
-            fresh = door.completion(**ASK, cache={"only-if-cached": True, **window})
-            if fresh.cache.outcome == "hit":
-                break
-        assert fresh.id != first.id
-        assert upstream.call_count == 2
 
 
 class TestSingleFlight:

@@ -13,7 +13,7 @@ import llmcache
 from llmcache.embeddings import apportion
 from llmcache.exceptions import InvalidRequest, NotCached, ServerFailed
 from llmcache.upstreams import upstreams
-from llmcache.upstreams.fake import FakeUpstream, _vector
+from llmcache.upstreams.fake import FakeUpstream, _base64, _vector
 
 
 def ask(door: Any, *items: Any, **kwargs: Any) -> Any:
@@ -118,6 +118,31 @@ def test_stale_if_error_fills_in_for_the_missing_items(door: Any, upstream: Fake
         ask(door, "a", "b", "c", cache=window)
 
 
+def test_items_past_their_ttl_serve_while_they_are_renewed_by_one_call(
+    door: Any, upstream: FakeUpstream
+) -> None:
+    window = {"stale-while-revalidate": 600}
+    ask(door, "a", "b", cache={"ttl": 0.1, **window})
+    ask(door, "c")
+    door.sleep(0.15)
+    response = ask(door, "c", "b", "a", "b", cache=window)
+    assert (response.cache.outcome, response.cache.items) == ("stale", (4, 4))
+    while ask(door, "a", "b", cache=window).cache.outcome != "hit":
+        door.sleep(0.01)
+    renewals = [call.params["input"] for call in upstream.calls[2:]]
+    assert renewals[0] == ["b", "a"]
+    assert ["c"] not in renewals
+
+
+def test_items_that_may_not_be_stored_are_not_renewed(door: Any, upstream: FakeUpstream) -> None:
+    window = {"stale-while-revalidate": 600}
+    ask(door, "a", cache={"ttl": 0.05, **window})
+    door.sleep(0.1)
+    assert ask(door, "a", cache={**window, "no-store": True}).cache.outcome == "stale"
+    door.sleep(0.05)
+    assert upstream.call_count == 1
+
+
 def test_an_answer_with_too_few_embeddings_is_an_error_and_not_stored(
     door: Any, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +208,45 @@ def test_answers_are_in_order_for_every_split_of_hits_and_misses(
     missing = [item for item in dict.fromkeys(asked) if item not in known]
     fetched = [item for call in upstream.calls for item in call.params["input"]]
     assert fetched == missing
+
+
+WORDS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+IDS = st.lists(st.integers(0, 3), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("items", [WORDS, IDS], ids=["texts", "token ids"])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data(), form=st.sampled_from([None, "float", "base64"]), size=st.none() | st.just(3))
+def test_lists_of_every_form_are_merged_in_order(
+    door: Any,
+    upstream: FakeUpstream,
+    items: st.SearchStrategy[Any],
+    data: st.DataObject,
+    form: str | None,
+    size: int | None,
+) -> None:
+    more = {"encoding_format": form, "dimensions": size, "cache": {"namespace": f"{next(_fresh)}"}}
+    known = data.draw(st.lists(items, max_size=4))
+    asked = data.draw(st.lists(items, min_size=1, max_size=8))
+    if known:
+        ask(door, *known, **more)
+    ask(door, *asked, **{**more, "encoding_format": "float", "dimensions": 5})  # another entry
+    upstream.calls.clear()
+    response = ask(door, *asked, **more)
+    encode = _base64 if form == "base64" else list
+    assert vectors(response) == [encode(_vector(item, size or 8)) for item in asked]
+    assert [part.index for part in response.data] == list(range(len(asked)))
+    tokens = sum(1 if isinstance(item, str) else len(item) for item in asked)
+    assert (response.usage.prompt_tokens, response.usage.total_tokens) == (tokens, tokens)
+    missing = [item for at, item in enumerate(asked) if item not in [*known, *asked[:at]]]
+    assert [call.params["input"] for call in upstream.calls] == ([missing] if missing else [])
+    again = ask(door, *asked, **more)
+    assert again == response and again.cache.outcome == "hit"
+    assert again.cache.saved_tokens == tokens
 
 
 @given(st.integers(0, 1000), st.lists(st.integers(0, 50), min_size=1, max_size=20))

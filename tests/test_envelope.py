@@ -113,3 +113,13 @@ def test_peek_expiry_tells_the_end_of_the_entrys_use() -> None:
     assert peek_expiry(sealed(stale_until=2500.0)) == 2500.0
     assert peek_expiry(sealed(expires=math.inf)) is None
     assert peek_expiry(b"not an envelope") is None
+
+
+@pytest.mark.parametrize("header", [b"", b"[]", b'{"model"', b"\xff"])
+def test_an_unsigned_entry_whose_header_is_damaged_notes_nothing(header: bytes) -> None:
+    data = sealed(sign=False)  # of a store in this process's memory, where no signature is due
+    at = len(data) - len(BODY) - len(b"{}")
+    size = len(header).to_bytes(4, "little")
+    damaged = data[:29] + size + data[33:at] + header + BODY
+    envelope = unseal(DIGEST, damaged, signed=False)
+    assert (envelope.header, envelope.payload) == ({}, BODY)

@@ -99,3 +99,12 @@ def test_a_line_or_an_event_over_the_limit_is_refused() -> None:
             many.feed(b"data: xxxxxx\n")
     modest = Parser(limit=100)
     assert sum(len(modest.feed(b"data: xxxxxx\n\n")) for _ in range(50)) == 50
+
+
+@pytest.mark.parametrize("line", [b": a comment", b"unknown: field", b"event: name", b"data: text"])
+def test_the_limit_holds_however_the_line_is_cut(line: bytes) -> None:
+    for pieces in ([line + b"\n"], [line, b"\n"], [line[:8], line[8:] + b"\n"]):
+        parser = Parser(limit=len(line) - 1)
+        with pytest.raises(SSEError):
+            for piece in pieces:
+                parser.feed(piece)

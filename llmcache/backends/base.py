@@ -119,6 +119,16 @@ class BaseBackend:
         """Give an entry a new ttl from now without moving its bytes; False if it is absent."""
         raise NotImplementedError
 
+    def replace(self, digest: str, old: bytes, data: bytes, ttl: float | None) -> bool:
+        """Store bytes in the place of others; False, and nothing is done, if an entry is not what
+        it was. Stores that can do it in one step override this: here a change that comes between
+        is overwritten.
+        """
+        if self.get(digest) != old:
+            return False
+        self.set(digest, data, ttl)
+        return True
+
     def clear(self) -> int:
         """Remove every entry under this alias's own prefix and nothing else; how many there
         were.

@@ -118,6 +118,10 @@ class DiskBackend(BaseBackend):
     def touch(self, digest: str, ttl: float | None) -> bool:
         return bool(self.cache.touch(self.prefix + digest, expire=ttl))
 
+    def replace(self, digest: str, old: bytes, data: bytes, ttl: float | None) -> bool:
+        with self.cache.transact():
+            return super().replace(digest, old, data, ttl)
+
     def clear(self) -> int:
         return self.delete_many(list(self.iterate()))
 

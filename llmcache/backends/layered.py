@@ -162,6 +162,21 @@ class LayeredBackend(BaseBackend):
         walk.judge()
         return touched
 
+    def replace(self, digest: str, old: bytes, data: bytes, ttl: float | None) -> bool:
+        """As `set`, if the lowest layer has the old bytes. The copies above are removed: a read
+        brings the new ones up.
+        """
+        *upper, lowest = self._layers
+        if not lowest.store.replace(digest, old, data, lowest.ttl(ttl)):
+            return False
+        self._epochs.change([digest])
+        walk = Walk(upper[::-1], "remove a copy", allowed=len(upper))
+        for layer in walk:
+            with walk:
+                layer.store.delete(digest)
+            self._epochs.change([digest])
+        return True
+
     def clear(self) -> int:
         """Clear every layer; the largest number of entries that one layer had."""
         self._refuse_unless_clearable()

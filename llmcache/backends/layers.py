@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -13,12 +14,14 @@ from django.core.exceptions import ImproperlyConfigured
 from llmcache import backends, conf
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.breaker import Breaker
-from llmcache.envelope import MAGIC, peek_expiry
+from llmcache.envelope import MAGIC, peek_expiry, peek_freshness
 from llmcache.exceptions import InvalidRequest, LLMCacheError
 
 logger = logging.getLogger("llmcache")
 
 _STRIPES: Final = 1024
+_AT_ONCE: Final = 0.001
+"""Seconds: the ttl of what has ended; stores take none that is 0."""
 
 
 class LayerResting(LLMCacheError):
@@ -47,10 +50,15 @@ class Layer:
         return self.cap if ttl is None else min(ttl, self.cap)
 
     def items(self, items: Iterable[Item]) -> list[Item]:
-        """Entries with the ttl that they have in this layer."""
+        """Entries with the ttl that they have in this layer. In this process's memory they end
+        when they are stale: another process may have renewed them by then."""
         if self.cap is None:
             return list(items)
-        return [Item(item.digest, item.data, self.ttl(item.ttl)) for item in items]
+        now = time.time()
+        return [
+            Item(digest, data, self.ttl(_shorter(ttl, peek_freshness(data) - now)))
+            for digest, data, ttl in items
+        ]
 
     def rests(self) -> LayerResting | None:
         """Why not to use the layer now, if so."""
@@ -64,6 +72,12 @@ class Layer:
         logger.warning(
             "Layer %r failed to %s: %s: %s", self.name, what, type(error).__name__, error
         )
+
+
+def _shorter(ttl: float | None, left: float) -> float | None:
+    if left == math.inf:
+        return ttl
+    return max(_AT_ONCE, left if ttl is None else min(ttl, left))
 
 
 class Epochs:

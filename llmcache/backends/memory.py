@@ -141,6 +141,15 @@ class MemoryBackend(DirectAsync, BaseBackend):
             entry.expires = math.inf if ttl is None else now + ttl
             return True
 
+    def replace(self, digest: str, old: bytes, data: bytes, ttl: float | None) -> bool:
+        with self._lock:
+            entry = self._entries.get(digest)
+            now = monotonic()
+            if entry is None or entry.expires <= now or entry.data != old:
+                return False
+            self._put(digest, data, math.inf if ttl is None else now + ttl)
+            return True
+
     def clear(self) -> int:
         with self._lock:
             now = monotonic()

@@ -13,6 +13,12 @@ from llmcache.backends.keyspace import Keyspace
 from llmcache.backends.redis_claims import RedisClaims
 
 _BATCH: Final = 500
+_REPLACE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+return 1
+"""
 _GLOB: Final = re.compile(r"([*?\[\]^\\])")
 
 
@@ -83,6 +89,12 @@ class RedisCommands(RedisClaims, BaseBackend):
             pipeline.persist(key)
             pipeline.exists(key)
             return bool(pipeline.execute()[1])
+
+    def replace(self, digest: str, old: bytes, data: bytes, ttl: float | None) -> bool:
+        primary: Any = self.connections.primary
+        px = milliseconds(ttl)
+        key = self.make_key(digest)
+        return bool(primary.eval(_REPLACE, 1, key, old, data, "" if px is None else px))
 
     def clear(self) -> int:
         space = self.keyspace()

@@ -16,7 +16,17 @@ from typing import Any, Final, NamedTuple, TypeVar
 import orjson
 from asgiref.sync import sync_to_async
 
-from llmcache import afetching, answers, conf, engine, events, fetching, keys, writer
+from llmcache import (
+    afetching,
+    answers,
+    conf,
+    engine,
+    events,
+    fetching,
+    keys,
+    prolonging,
+    writer,
+)
 from llmcache.backends.base import Item
 from llmcache.caching import for_alias
 from llmcache.calls import Call
@@ -25,7 +35,7 @@ from llmcache.controls import parse
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
-from llmcache.outcome import CacheInfo
+from llmcache.outcome import HIT, CacheInfo
 from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.upstreams import Route
@@ -140,6 +150,8 @@ class Entries:
                 now = time()
                 info = engine.served(plan, envelope, outcome, now)
                 recorder.call(plan, info, now)
+                if outcome == HIT:
+                    prolonging.hit(plan, info.key, envelope)
                 return value, info, body
         if plan.digest is not None:
             self._await(plan.digest, _Missed(plan.outcome, plan.reason, plan.started))

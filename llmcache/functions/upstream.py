@@ -33,6 +33,10 @@ class FunctionCall(OwnCode):
         self.args, self.kwargs = args, kwargs
         self.value: Any = None
 
+    @property
+    def _is_generator(self) -> bool:
+        return self.plan is not None and self.plan.call.stream
+
     def start(self) -> Any:
         """The function's result, or whatever it gives in place of one."""
         return self.function(*self.args, **self.kwargs)
@@ -40,6 +44,8 @@ class FunctionCall(OwnCode):
     def call(self, request: UpstreamRequest) -> bytes:
         with self.running():
             try:
+                if self._is_generator:  # asked again in the background: nobody reads its values
+                    return b"\n".join(self.stream(request))
                 value = self.start()
             except UpstreamError:
                 raise  # an old answer may serve; who asks the same gets the same error
@@ -51,6 +57,8 @@ class FunctionCall(OwnCode):
     async def acall(self, request: UpstreamRequest) -> bytes:
         with self.running():
             try:
+                if self._is_generator:  # asked again in the background: nobody reads its values
+                    return b"\n".join([line async for line in self.astream(request)])
                 value = await self.start()
             except UpstreamError:
                 raise
@@ -102,5 +110,5 @@ class FunctionCall(OwnCode):
         events.warn_once(
             "function_refused", "%s: a result is not stored: %s.", self.function_name, reason
         )
-        if self.plan is not None and self.plan.call.stream:
+        if self._is_generator:
             self.refuse(reason)

@@ -63,6 +63,7 @@ CONTROLS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "no-store": _flag,
     "only-if-cached": _flag,
     "refresh": _flag,
+    "refresh-ttl-on-hit": _flag,
     "s-maxage": _seconds,
     "scope": _text,
     "semantic": _flag,

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from llmcache.backends.base import Item
+from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.django_database import DatabaseBackend
+from llmcache.backends.layered import LayeredBackend
 from llmcache.exceptions import UnsupportedOperation
 from tests.backends.stores import Make
 
@@ -164,6 +165,31 @@ def test_touch_cannot_wake_the_dead(store: Any) -> None:
     assert gone(store, A, patience(store))
     assert store.touch(A, 60) is False
     assert store.get(A) is None
+
+
+def test_replace_changes_only_what_is_as_it_was(make: Make) -> None:
+    store = make()
+    assert store.replace(A, b"old", b"new", 60) is False
+    assert store.get(A) is None
+    store.set(A, b"old", 60)
+    assert store.replace(A, b"older", b"new", 60) is False
+    assert store.get(A) == b"old"
+    assert store.replace(A, b"old", b"new", None) is True
+    assert store.get(A) == b"new"
+    assert store.replace(A, b"new", b"soon gone", 0.05) is True
+    assert gone(store, A, patience(store))
+
+
+def test_of_many_that_replace_an_entry_at_once_one_does(make: Make) -> None:
+    store = make()
+    lowest = store.layers[-1] if isinstance(store, LayeredBackend) else store
+    if type(lowest).replace is BaseBackend.replace:
+        pytest.skip("this store has no one step for that")
+    store.set(A, b"old", 60)
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda n: store.replace(A, b"old", b"new %d" % n, 60), range(8)))
+    assert done.count(True) == 1
+    assert store.get(A) == b"new %d" % done.index(True)
 
 
 # --- prefixes ---

@@ -104,6 +104,22 @@ def test_what_another_process_deletes_is_served_no_longer_than_local_ttl(
     assert store.get(A) is None
 
 
+def test_a_copy_in_memory_ends_when_it_is_stale_as_others_may_have_renewed_the_entry(
+    door: Any, tmp_path: Path
+) -> None:
+    upper, lower = MemoryBackend(BackendSettings(alias="m")), disk(tmp_path)
+    store, now = door(LayeredBackend.over([upper, lower], local_ttl=600)), time.time()
+    for digest, left in ((A, 0.05), (B, 60)):
+        data = seal(digest, b"1", created=now, expires=now + left, stale_until=now + 600)
+        store.set(digest, data, 600)
+        assert upper.get(digest) == data
+    time.sleep(0.06)
+    assert list(upper.get_many([A, B])) == [B]
+    assert store.get_with_layer(A)[1] == "disk"  # and what is stale already leaves no copy
+    time.sleep(0.01)
+    assert upper.get(A) is None
+
+
 def test_without_local_ttl_or_without_a_shared_layer_nothing_is_capped(tmp_path: Path) -> None:
     upper, lower = (MemoryBackend(BackendSettings(alias=name)) for name in ("u", "l"))
     for backend in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,3 +104,52 @@ def test_refreshing_a_generator_gives_all_its_values() -> None:
         yield len(calls)
 
     assert [list(values()), values.refresh(), list(values())] == [[1], [2], [2]]
+
+
+OLD = {"ttl": 0.05, "cache": {"stale-while-revalidate": 600}}
+
+
+def test_values_past_their_ttl_serve_while_they_are_made_anew(generators: Generators) -> None:
+    function = generators.make(lambda: iter([len(generators.made), "b"]), **OLD)
+
+    def until_renewed() -> Any:
+        first = list(function())
+        time.sleep(0.06)
+        while (now := list(function())) == first:
+            time.sleep(0.01)
+        return first, now
+
+    async def auntil_renewed() -> Any:
+        first = [value async for value in function()]
+        await asyncio.sleep(0.06)
+        while (now := [value async for value in function()]) == first:
+            await asyncio.sleep(0.01)  # the loop lives on, as that of a server does
+        return first, now
+
+    seen = asyncio.run(auntil_renewed()) if generators.is_async else until_renewed()
+    assert seen == ([0, "b"], [2, "b"])
+
+
+def test_values_made_anew_that_would_change_do_not_replace_old_ones(
+    generators: Generators, counted: Any
+) -> None:
+    function = generators.make(lambda: iter([{2} if generators.made else 1]), **OLD)
+
+    def until_refused() -> Any:
+        list(function())
+        time.sleep(0.06)
+        while not counted("function_refused"):
+            list(function())
+            time.sleep(0.01)
+        return list(function())
+
+    async def auntil_refused() -> Any:
+        [value async for value in function()]
+        await asyncio.sleep(0.06)
+        while not counted("function_refused"):
+            [value async for value in function()]
+            await asyncio.sleep(0.01)
+        return [value async for value in function()]
+
+    seen = asyncio.run(auntil_refused()) if generators.is_async else until_refused()
+    assert seen == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+import threading
 import time
 from collections.abc import Callable
 
@@ -154,3 +156,76 @@ def test_identical_lists_to_embed_are_one_upstream(
     outcomes = all_at_once(site(), *[EMBED + SYNC.format(number=5)] * 3)
     assert len(provider.requests) == 1
     assert set(outcomes) <= {"miss", "coalesced", "hit"}
+
+
+OLD = """
+llmcache.completion(**arguments, cache={"ttl": 0.01, "stale-while-revalidate": 600})
+time.sleep(0.02)
+"""
+RENEW = """
+arguments["cache"] = {"stale-while-revalidate": 600}
+
+def until_renewed():
+    say(told(one(None)))
+    while told(one(None)) != "hit":  # by a thread
+        time.sleep(0.02)
+"""
+RENEW_ASYNC = """
+arguments["cache"] = {"stale-while-revalidate": 600}
+
+async def until_told():
+    say(told((await gathered(1))[0]))
+    while told((await gathered(1))[0]) != "hit":  # by a task of this loop, or by another process
+        await asyncio.sleep(0.02)
+
+def until_renewed():
+    asyncio.run(until_told())
+"""
+
+
+def test_a_stale_answer_that_serves_four_processes_is_renewed_by_one(
+    site: Callable[..., Site], provider: Provider
+) -> None:
+    all_served = threading.Event()
+
+    def renewed(handler: Handler) -> None:
+        all_served.wait(60)
+        answer({**CHAT, "id": "chatcmpl-2"})(handler)
+
+    provider.script(answer(CHAT), renewed)
+    made = site()
+    stores = made.more["stores"]
+    stores["shared"] = stores["default"]
+    stores["near"] = {"BACKEND": "llmcache.backends.memory.MemoryBackend"}
+    stores["default"] = {
+        "BACKEND": "llmcache.backends.layered.LayeredBackend",
+        "OPTIONS": {"layers": ["near", "shared"], "local_ttl": 600},
+    }
+    codes = [OLD + RENEW, RENEW, RENEW_ASYNC, RENEW_ASYNC]
+    with asking(made, *(f"{code}\nsay('set')\nheard()\nuntil_renewed()" for code in codes)) as all:
+        for process in all:
+            process.tell()
+            assert process.hear() == "set"
+        for process in all:
+            process.tell()
+        assert [process.hear() for process in all] == ["stale"] * 4
+        all_served.set()
+        for process in all:
+            process.end()
+    assert len(provider.requests) == 2  # the first, and one renewal
+
+
+def test_a_stale_answer_that_cannot_be_renewed_leaves_no_claim(
+    site: Callable[..., Site], provider: Provider
+) -> None:
+    refused = answer({"error": {"message": "no"}}, 400)
+    provider.script(answer(CHAT), refused, answer({**CHAT, "id": "chatcmpl-2"}))
+    failing = """
+    while not events.counts().get("refresh_error"):
+        time.sleep(0.02)
+    """
+    code = f"{OLD}{RENEW}one(None)\n{textwrap.dedent(failing)}until_renewed()"
+    with asking(site(SINGLE_FLIGHT_LEASE=60), code) as (process,):
+        process.tell()
+        assert process.end() == "stale"
+    assert len(provider.requests) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db import DatabaseError, connections
 from django.test import override_settings
 
 from llmcache import ledger
-from llmcache.figures import SUMS
+from llmcache.figures import SUMS, moment
 from llmcache.models import Call, Entry, EntryTag, HourlyStat, RecordBatch
 from tests.ledger.records import called, digest, stored
 
@@ -60,6 +61,24 @@ def test_a_renewed_entry_has_the_tags_of_its_last_answer_only() -> None:
     names = EntryTag.objects.filter(entry__digest=digest(1)).values_list("name", flat=True)
     assert sorted(names) == ["both", "new"]
     assert EntryTag.objects.get(entry__digest=digest(2)).name == "old"
+
+
+def test_a_later_end_is_noted_of_the_very_answer_that_got_it_and_of_no_other() -> None:
+    first = stored(1, size=10, tags=["a"])
+    end = first.created + 5000
+    longer = replace(
+        first, expires=end, kept_until=end + 9, lengthened=first.created + 1, material=b""
+    )
+    ledger.write([], [longer])
+    assert not Entry.objects.exists()  # of what the index does not know it learns nothing
+    ledger.write([], [longer, first])
+    entry = Entry.objects.get()
+    assert entry.expires == moment(end) and entry.kept_until == moment(end + 9)
+    assert entry.preview == "hello" and entry.tags.get().name == "a"
+    newer = stored(1, created=first.created + 2)
+    ledger.write([], [newer, longer])
+    renewed = Entry.objects.get()
+    assert newer.expires is not None and renewed.expires == moment(newer.expires)
 
 
 def test_one_digest_under_two_aliases_is_two_entries() -> None:

@@ -9,11 +9,12 @@ import pytest
 from django.test import override_settings
 
 import llmcache
-from llmcache import caching, engine, matching
+from llmcache import caching, engine, maintenance, matching, recorder, writer
 from llmcache.backends import stores
 from llmcache.backends.semantic.base import SemanticBackend, Vector
 from llmcache.calls import build
 from llmcache.exceptions import NotCached
+from llmcache.models import Entry
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.matching.conftest import WORDS, Site
@@ -226,6 +227,29 @@ def test_a_similar_answer_past_its_ttl_does_not_serve_even_within_its_stale_wind
     ask(door, cache=stale)
     door.sleep(0.1)
     assert ask(door, SIMILAR, cache=stale).cache.outcome == "miss"
+
+
+@pytest.mark.django_db
+def test_the_vector_of_an_entry_that_lives_on_does_so_too(
+    door: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site({"REFRESH_TTL_ON_HIT": True})
+    touched: list[Any] = []
+    touch = type(stores["default"]).touch
+
+    def seen(self: Any, digest: str, ttl: float | None) -> bool:
+        touched.append((digest, ttl))
+        return touch(self, digest, ttl)
+
+    monkeypatch.setattr(type(stores["default"]), "touch", seen)
+    key = ask(door, cache={"ttl": 100}).cache.key
+    assert ask(door, SIMILAR, cache={"ttl": 1000}).cache.key == key
+    writer.flush()
+    ((digest, ttl),) = touched
+    assert digest == key and 900 < ttl <= 1000
+    recorder.flush()
+    maintenance.pin(Entry.objects.get())
+    assert touched[1] == (key, None)
 
 
 @pytest.mark.django_db
