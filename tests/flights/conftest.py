@@ -40,7 +40,8 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider) -> 
             {
                 "stores": {"default": store},
                 "providers": {"default": {"OPTIONS": options}},
-                "config": {"RECORDER": "off", **config},
+                # A busy machine must not look like a store that fails.
+                "config": {"RECORDER": "off", "BACKEND_TIMEOUT": 10, **config},
             },
         )
 
