@@ -12,7 +12,7 @@ import orjson
 from llmcache import events, keys, policy
 from llmcache.backends.base import Item
 from llmcache.engine import Plan
-from llmcache.envelope import Envelope, seal
+from llmcache.envelope import Envelope, EnvelopeError, seal
 from llmcache.exceptions import InvalidRequest
 from llmcache.outcome import CacheInfo
 from llmcache.recorder import recorder
@@ -103,19 +103,24 @@ def entry(
             header[name] = plan.material[name]
     if plan.search is not None:
         plan.search.note(header)
-    plan.stored = True
     kept = None if ttl is None else ttl + policy.stale_window(controls)
-    data = seal(
-        digest,
-        payload,
-        created=now,
-        expires=math.inf if ttl is None else now + ttl,
-        stale_until=math.inf if kept is None else now + kept,
-        is_stream=is_stream,
-        header=header,
-        sign=store.signed,
-        compress_min_bytes=store.compress_min_bytes,
-    )
+    try:
+        data = seal(
+            digest,
+            payload,
+            created=now,
+            expires=math.inf if ttl is None else now + ttl,
+            stale_until=math.inf if kept is None else now + kept,
+            is_stream=is_stream,
+            header=header,
+            sign=store.signed,
+            compress_min_bytes=store.compress_min_bytes,
+        )
+    except EnvelopeError as error:
+        events.warn_once("unsealed", "An answer is not stored: %s", error)
+        plan.reason = "not stored: it cannot be encrypted"
+        return None
+    plan.stored = True
     if recorder.is_on:
         plan.records.append(
             EntryRecord(

@@ -9,6 +9,7 @@
     llmcache.E007, W110   of matching by meaning, in `llmcache.semantic_checks`
     llmcache.W109   nothing is recorded without time zones
     llmcache.E006   LLMCACHE_CONFIG["TAG_MODELS"] cannot be used
+    llmcache.E009   LLMCACHE_CONFIG["ENCRYPTION_KEYS"] cannot be used
     llmcache.E1xx, W1xx   of single backends, in `llmcache.backends`
     llmcache.E2xx, W2xx   of single providers, in `llmcache.upstreams`
 
@@ -27,7 +28,15 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from llmcache import backends, conf, endpoint_checks, queue_checks, semantic_checks, upstreams
+from llmcache import (
+    backends,
+    conf,
+    encryption,
+    endpoint_checks,
+    queue_checks,
+    semantic_checks,
+    upstreams,
+)
 from llmcache.exceptions import InvalidRequest
 
 _DOCS = "See the settings reference in the documentation of django-llmcache."
@@ -39,6 +48,7 @@ def check_settings(app_configs: object = None, **kwargs: object) -> list[CheckMe
     if not messages:
         for name in _WANTED:
             messages += _check_function(name)
+        messages += _read(encryption.ring, "llmcache.E009")
         messages += _check_tag_models()
         messages += _check_time_zones()
         messages += queue_checks.check_queues()

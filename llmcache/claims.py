@@ -34,6 +34,10 @@ _NOTE_STAYS: Final = 2.0
 """Seconds: those who wait look every tenth of one."""
 _WORKER_TAKES: Final = 10.0
 """Seconds that a worker has to store what it was sent, before others stop waiting for it."""
+_NOTE: Final = "note "
+"""Before the name in the seal of a note: none opens as an entry, nor the reverse."""
+_NOTE_LASTS: Final = 300.0
+"""Seconds: so far may the machines' clocks be apart."""
 _FIELDS: Final = ("message", "status", "request_id", "body", "provider", "retry_after")
 
 
@@ -87,7 +91,10 @@ class Claim:
             said = {"written_by_a_worker": True}
         else:
             return None, 0.0
-        note = seal(self.name, b"", created=time(), header=said)
+        try:
+            note = seal(_NOTE + self.name, b"", created=time(), header=said)
+        except EnvelopeError:  # there is no key to encrypt it: those who wait ask for themselves
+            return None, 0.0
         return note, _WORKER_TAKES if "written_by_a_worker" in said else _NOTE_STAYS
 
 
@@ -137,9 +144,12 @@ def read(name: str, note: bytes) -> bool:
         UpstreamError: the leader's error, which is theirs too.
     """
     try:
-        said = unseal(name, note).header
+        opened = unseal(_NOTE + name, note)
     except EnvelopeError:
         raise Unshared from None
+    if time() - opened.created > _NOTE_LASTS:
+        raise Unshared  # somebody has put back what was over long ago
+    said = opened.header
     if said.get("written_by_a_worker"):
         return True
     raise error_in(said) or Unshared()

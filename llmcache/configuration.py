@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -51,6 +51,9 @@ class Config:
         refresh_ttl_on_hit: whether a hit lets its entry live as long as a new one would from then.
         refresh_ttl_max_age: seconds since an answer was made, past which no hit lets it live on.
         compress_min_bytes: payloads of this size and more are compressed; 0 compresses none.
+        encryption_keys: what stores that others can read are encrypted with: a list of keys, each
+            32 bytes in URL-safe base64, a function that returns one, or its dotted path. The first
+            encrypts, all decrypt; "plain" after it lets older entries open that are not encrypted.
         store_truncated: whether answers cut by a length limit or a content filter may be stored.
         pricing: prices per million tokens by model, such as
             {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}; models that it lacks are looked up in
@@ -92,6 +95,9 @@ class Config:
     refresh_ttl_on_hit: bool = False
     refresh_ttl_max_age: float = 604_800.0
     compress_min_bytes: int = 16384
+    encryption_keys: Sequence[str] | str | Callable[[], Sequence[str]] = field(
+        default=(), repr=False
+    )
     store_truncated: bool = False
     default_stale_if_error: float = 0.0
     pricing: Mapping[str, Any] | None = None

@@ -2,13 +2,16 @@
 
     offset  size  field
     0       4     magic "LLC" and the format's version
-    4       1     flags: 1 signed, 2 zlib-compressed payload, 4 payload is a recorded stream
+    4       1     flags: 1 signed, 2 zlib-compressed payload, 4 payload is a recorded stream,
+                  8 encrypted
     5       8     created, unix seconds, float64 little-endian
     13      8     fresh until, unix seconds; infinity for no end
     21      8     usable as a stale answer until, unix seconds; never before fresh until
     29      4     length of the header
-    33      16    keyed BLAKE2b over the digest and all other bytes; zeros when unsigned
-    49      ...   header (JSON object), then the payload
+    33      16    keyed BLAKE2b over the digest and all other bytes; zeros when unsigned; of an
+                  encrypted entry its key's number and its nonce
+    49      ...   header (JSON object), then the payload; if encrypted, both are, and the first 33
+                  bytes and the digest are authenticated with them
 
 The signature covers the digest, so an entry moved to another key does not open. Nothing is ever
 unpickled. The header is parsed only when somebody asks for what is in it.
@@ -28,12 +31,14 @@ import orjson
 from django.conf import settings
 from django.core.signals import setting_changed
 
+from llmcache import encryption
 from llmcache.exceptions import LLMCacheError
 
 MAGIC: Final = b"LLC\x01"
 SIGNED: Final = 1
 COMPRESSED: Final = 2
 STREAM: Final = 4
+ENCRYPTED: Final = 8
 _PREFIX: Final = Struct("<4sBdddI")
 _MAC_SIZE: Final = 16
 _HEADER_AT: Final = _PREFIX.size + _MAC_SIZE
@@ -42,7 +47,9 @@ _MAX_PAYLOAD: Final = 1 << 30
 
 
 class EnvelopeError(LLMCacheError):
-    """The bytes are damaged, forged, foreign or of a version this release does not know."""
+    """The bytes are damaged, forged, foreign or of a version this release does not know, or there
+    is no key for them.
+    """
 
 
 class Envelope:
@@ -146,13 +153,17 @@ def seal(
     sign: bool = True,
     compress_min_bytes: int = 0,
 ) -> bytes:
-    """Wrap a payload for storage under a digest.
+    """Wrap a payload for storage under a digest, encrypted if the settings have a key for that.
 
     Args:
         created, expires, stale_until: unix seconds; `stale_until` before `expires` means `expires`.
-        sign: False only for stores that no other program can write to.
+        sign: False only for stores that no other program can write to; such entries are not
+            encrypted either.
         compress_min_bytes: compress payloads of this size and more, if it makes them smaller; 0:
             never.
+
+    Raises:
+        EnvelopeError: ENCRYPTION_KEYS cannot be used.
     """
     flags = STREAM if is_stream else 0
     if compress_min_bytes and len(payload) >= compress_min_bytes:
@@ -160,13 +171,19 @@ def seal(
         if len(smaller) < len(payload):
             payload = smaller
             flags |= COMPRESSED
-    if sign:
+    keys = _keys() if sign else None
+    if keys:
+        flags |= ENCRYPTED
+    elif sign:
         flags |= SIGNED
     raw_header = orjson.dumps(header or {})
     prefix = _PREFIX.pack(
         MAGIC, flags, created, expires, max(expires, stale_until), len(raw_header)
     )
     rest = raw_header + payload
+    if keys:
+        stamp, rest = keys.encrypt(digest, prefix, rest)
+        return prefix + stamp + rest
     mac = _mac(signing_keys()[0], digest, prefix, rest) if sign else _NO_MAC
     return prefix + mac + rest
 
@@ -175,10 +192,12 @@ def unseal(digest: str, data: bytes, *, signed: bool = True) -> Envelope:
     """Open an entry stored under a digest.
 
     Args:
-        signed: whether a valid signature is required; False only for process-local stores.
+        signed: whether a valid signature is required, or encryption where there is a key for that;
+            False only for process-local stores.
 
     Raises:
-        EnvelopeError: with the reason: foreign, version, unsigned, signature or damaged.
+        EnvelopeError: with the reason: foreign, version, unsigned, signature, encryption or
+            damaged.
     """
     if len(data) < _HEADER_AT:
         raise EnvelopeError("damaged: shorter than an envelope")
@@ -186,18 +205,23 @@ def unseal(digest: str, data: bytes, *, signed: bool = True) -> Envelope:
     if magic != MAGIC:
         known = magic[:3] == MAGIC[:3]
         raise EnvelopeError(f"version {magic[3]} is not known" if known else "foreign: no envelope")
-    payload_at = _HEADER_AT + header_size
-    if payload_at > len(data):
-        raise EnvelopeError("damaged: cut short")
-    if signed:
+    header_at = _HEADER_AT
+    if flags & ENCRYPTED:
+        data, header_at = _decrypted(digest, data), 0
+    elif signed:
         if not flags & SIGNED:
             raise EnvelopeError("unsigned")
+        if not _keys().takes_plain:
+            raise EnvelopeError("not encrypted, while ENCRYPTION_KEYS has keys")
         _verify(digest, data)
+    payload_at = header_at + header_size
+    if payload_at > len(data):
+        raise EnvelopeError("damaged: cut short")
     payload = data[payload_at:]
     if flags & COMPRESSED:
         payload = _decompress(payload)
     return Envelope(
-        created, expires, stale_until, bool(flags & STREAM), data[_HEADER_AT:payload_at], payload
+        created, expires, stale_until, bool(flags & STREAM), data[header_at:payload_at], payload
     )
 
 
@@ -207,6 +231,21 @@ def _verify(digest: str, data: bytes) -> None:
         if hmac.compare_digest(mac, _mac(key, digest, prefix, rest)):
             return
     raise EnvelopeError("signature does not match")
+
+
+def _keys() -> encryption.Ring:
+    try:
+        return encryption.ring()
+    except encryption.NoKeys as error:
+        raise EnvelopeError(str(error)) from error
+
+
+def _decrypted(digest: str, data: bytes) -> bytes:
+    prefix, stamp, rest = data[: _PREFIX.size], data[_PREFIX.size : _HEADER_AT], data[_HEADER_AT:]
+    try:
+        return _keys().decrypt(digest, prefix, stamp, rest)
+    except encryption.NotDecrypted as error:
+        raise EnvelopeError(str(error)) from error
 
 
 def _decompress(payload: bytes) -> bytes:

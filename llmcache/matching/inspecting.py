@@ -65,7 +65,8 @@ def neighbours(
     if embedded is None:
         raise NotInspectable(search.reason)
     try:
-        near = matcher.backend.nearest(question.partition, embedded.space, embedded.data, limit)
+        found = matcher.backend.nearest(question.partition, embedded.space, embedded.data, limit)
+        near = list(matcher.readable(question.partition, found))
         by_pair = {matcher.pair_of(question, one.prompt): one for one in near}
         stored = matcher.backend.get_many(list(by_pair))
     except Exception as error:

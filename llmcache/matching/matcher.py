@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from time import time
 from typing import Any, Final
 
-from llmcache import events
+from llmcache import encryption, events
 from llmcache.backends.base import Item
 from llmcache.backends.semantic import guards
 from llmcache.backends.semantic.base import Neighbour, SemanticBackend, Vector
@@ -113,6 +114,16 @@ class Matcher:
                 return self._decided(search, match)
         return None
 
+    def readable(self, partition: str, near: Iterable[Neighbour]) -> Iterator[Neighbour]:
+        """Neighbours with their prompts as people wrote them, without those that no key opens."""
+        for neighbour in near:
+            try:
+                prompt = encryption.unveil(_name(partition, neighbour.digest), neighbour.prompt)
+            except encryption.NotDecrypted as error:
+                events.warn_once("unreadable", "A stored prompt cannot be used: %s", error)
+            else:
+                yield replace(neighbour, prompt=prompt)
+
     def _candidates(
         self, search: Search, near: Iterable[Neighbour]
     ) -> Iterator[tuple[str, Neighbour]]:
@@ -121,7 +132,7 @@ class Matcher:
         """
         question = search.question
         search.reason = "nothing similar is stored"
-        for neighbour in near:
+        for neighbour in self.readable(question.partition, near):
             if neighbour.similarity < self.rules.least:
                 if search.reason == "nothing similar is stored":
                     search.reason = f"the nearest is similar by {neighbour.similarity:.3f} only"
@@ -304,6 +315,10 @@ def _verdict(search: Search, agreed: bool) -> bool:
     return agreed
 
 
+def _name(partition: str, digest: str) -> str:
+    return f"{partition} {digest}"
+
+
 def _vectors(search: Search, items: Sequence[Item], embedded: Embedded | None) -> list[Vector]:
     prompt = search.question.prompt
     if embedded is None or len(prompt) > _LONGEST:
@@ -314,7 +329,7 @@ def _vectors(search: Search, items: Sequence[Item], embedded: Embedded | None) -
             digest=item.digest,
             partition=search.question.partition,
             space=embedded.space,
-            prompt=prompt,
+            prompt=encryption.veil(_name(search.question.partition, item.digest), prompt),
             data=embedded.data,
             expires=None if item.ttl is None else now + item.ttl,
         )

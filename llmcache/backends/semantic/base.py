@@ -43,7 +43,7 @@ class Vector:
         partition: a digest of all that must be equal for two prompts to share an answer.
         space: which embedder made the vector, its dimension included; vectors of different spaces
             are never compared.
-        prompt: the text that was embedded.
+        prompt: the text that was embedded; encrypted where the settings have a key for that.
         data: float32 in the machine's byte order, of length 1 in the Euclidean norm.
         expires: unix seconds; None for no end.
     """
