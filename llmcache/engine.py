@@ -21,8 +21,9 @@ from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.records import EntryRecord
-from llmcache.store import Store
+from llmcache.store import Store, names_of
 from llmcache.streams import OWN_KINDS, assemble, split
+from llmcache.tombstones import tombstones
 from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.retry import RETRIED
 
@@ -208,17 +209,31 @@ def configured_scope() -> str | None:
 
 
 def unwrap(plan: Plan, digest: str, data: bytes) -> Envelope | None:
-    """Open stored bytes; None, counted and logged, when they are damaged, forged or foreign."""
-    assert plan.store is not None
+    """Open stored bytes; None, counted and logged, when they are damaged, forged or foreign, or
+    were evicted and somebody has put them back.
+    """
+    store = plan.store
+    assert store is not None
     try:
-        return unseal(digest, data, signed=plan.store.signed)
+        envelope = unseal(digest, data, signed=store.signed)
     except EnvelopeError as error:
-        if digest not in plan.unreadable:  # a leader looks twice
-            plan.unreadable += (digest,)
-            events.warn_once(
-                "unreadable", "An entry of alias %r cannot be used: %s", plan.store.alias, error
-            )
+        _cannot_be_used(plan, digest, "unreadable", str(error))
         return None
+    if (
+        store.signed
+        and tombstones.may_cover(digest, envelope)
+        and tombstones.cover(names_of(store.backend), digest, envelope)
+    ):
+        _cannot_be_used(plan, digest, "put_back", "it was evicted, and has been put back")
+        return None
+    return envelope
+
+
+def _cannot_be_used(plan: Plan, digest: str, count: str, why: str) -> None:
+    if digest not in plan.unreadable:  # a leader looks twice
+        plan.unreadable += (digest,)
+        assert plan.store is not None
+        events.warn_once(count, "An entry of alias %r cannot be used: %s", plan.store.alias, why)
 
 
 def judge(plan: Plan, envelope: Envelope, now: float) -> str:

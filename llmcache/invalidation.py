@@ -29,9 +29,11 @@ from llmcache.models import (
     REASON_LENGTH,
     Eviction,
 )
+from llmcache.querysets import EvictionQuerySet
 from llmcache.records import EntryRecord
-from llmcache.store import Store, living
+from llmcache.store import Store, backend_of, living, names_of
 from llmcache.text import clean
+from llmcache.tombstones import EVERYWHERE, MOST, tombstones
 
 What = Eviction.What
 
@@ -54,13 +56,16 @@ def publish(
     digests: Sequence[str] = (),
     reason: str = "",
     by: str = "",
+    created: datetime | None = None,
 ) -> Eviction:
     """Write an operation to the log, before anything is removed.
 
     Args:
         digests: the entries, where they are named one by one.
+        created: since when what was stored before is evicted; now if not given.
     """
     eviction = Eviction.objects.create(
+        created=created or timezone.now(),
         what=what,
         alias=clean(alias, ALIAS_LENGTH),
         value=clean(value, NAME_LENGTH),
@@ -93,7 +98,8 @@ def at_commit(eviction: Eviction, again: Callable[[], object]) -> None:
 
     def renew() -> None:
         rows = Eviction.objects.using(using).filter(Q(pk=eviction.pk) | Q(part_of=eviction.pk))
-        rows.update(created=timezone.now())
+        eviction.created = timezone.now()
+        rows.update(created=eviction.created)
         again()
 
     if connections[using].in_atomic_block:
@@ -110,6 +116,7 @@ class Poller:
     def __init__(self) -> None:
         self._read_at = monotonic()
         self._seen: dict[int, float] = {}
+        self._remembers = False
 
     def own(self, eviction: Eviction) -> None:
         """This process has written the row, and applies it by itself."""
@@ -127,7 +134,10 @@ class Poller:
         """Apply what is new; how many rows that was. Raises what the database raises."""
         began = monotonic()
         since = timezone.now() - _LATE - timedelta(seconds=began - self._read_at)
-        log = Eviction.objects.using(database()).order_by("pk")
+        log = Eviction.objects.using(database()).order_by("pk").select_related("part_of")
+        if not self._remembers:
+            _remember(log)
+            self._remembers = True
         recent = log.since(since).values_list("pk", flat=True)
         new = [pk for pk in recent if pk not in self._seen]
         for start in range(0, len(new), 100):
@@ -144,17 +154,31 @@ class Poller:
             self._seen = {pk: seen for pk, seen in self._seen.items() if seen > old}
 
 
+def _remember(log: EvictionQuerySet) -> None:
+    """Read what was evicted before this process began."""
+    for clearing in log.filter(what=What.ALIAS, part_of=None):
+        _bury(clearing, ())
+    last: list[tuple[Eviction, list[str]]] = []
+    number = 0
+    for eviction in log.exclude(digests="").reverse().iterator(chunk_size=20):
+        digests = eviction.digests.split()
+        last.append((eviction, digests))
+        number += len(digests)
+        if number >= MOST:
+            break
+    for eviction, digests in reversed(last):
+        _bury(eviction, digests)
+
+
 poller = Poller()
 
 
-def has_memory() -> bool:
-    """Whether any store of this process keeps entries that only this process can remove."""
-    return any(_own_parts(store) for store in living())
-
-
 def apply(eviction: Eviction) -> None:
-    """Remove from this process's own memory what the row names. Never raises for a store."""
+    """Remove from this process's own memory what the row names, and remember it. Never raises for a
+    store.
+    """
     digests = eviction.digests.split()
+    _bury(eviction, digests)
     for store in living():
         if eviction.alias and eviction.alias not in names_of(store.backend):
             continue
@@ -166,6 +190,28 @@ def apply(eviction: Eviction) -> None:
                 events.logger.warning(
                     "Alias %r could not evict %s: %s", backend.alias, eviction, error
                 )
+
+
+def _bury(eviction: Eviction, digests: Sequence[str]) -> None:
+    operation = eviction.part_of or eviction
+    moment = operation.created.timestamp()
+    if operation.what != What.ALIAS:
+        tombstones.bury(digests, _names(eviction.alias), moment)
+    elif eviction is operation:
+        tombstones.clear(_names(eviction.alias), moment)
+    elif len(digests) == 1:  # it was on its way when its store was cleared
+        tombstones.bury(digests, _names(eviction.alias), moment)
+
+
+def _names(alias: str) -> set[str]:
+    """The aliases that show the entries which are evicted under this one."""
+    if not alias:
+        return {EVERYWHERE}
+    try:
+        backend = backend_of(alias)
+    except Exception:  # the checks tell why it cannot be made
+        backend = None
+    return {alias} if backend is None else names_of(backend)
 
 
 def _remove(backend: BaseBackend, eviction: Eviction, digests: Sequence[str]) -> None:
@@ -199,15 +245,6 @@ def _is_about(eviction: Eviction, header: dict[str, Any]) -> bool:
     return False
 
 
-def names_of(backend: BaseBackend) -> set[str]:
-    """The aliases under which a store's entries may be evicted: its own and those of its layers."""
-    names = {backend.alias}
-    if isinstance(backend, LayeredBackend):
-        for layer in backend.layers:
-            names |= names_of(layer)
-    return names
-
-
 def _own_parts(store: Store) -> list[BaseBackend]:
     """What of a store other processes cannot reach: its memory, or all of it if the settings do not
     name it.
@@ -238,7 +275,7 @@ def overtaken(records: Iterable[EntryRecord]) -> list[tuple[Eviction, EntryRecor
         operation = eviction.part_of or eviction
         digests = frozenset(eviction.digests.split())
         for moment, record in begun:
-            if moment < operation.created and _names(eviction, digests, record):
+            if moment < operation.created and _is_named(eviction, digests, record):
                 found.append((operation, record))
     return found
 
@@ -250,7 +287,7 @@ def _begun(record: EntryRecord) -> datetime:
     return datetime.fromtimestamp(begun, UTC)
 
 
-def _names(eviction: Eviction, digests: frozenset[str], record: EntryRecord) -> bool:
+def _is_named(eviction: Eviction, digests: frozenset[str], record: EntryRecord) -> bool:
     if eviction.alias and eviction.alias != record.alias:
         return False
     if digests:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import time
-from typing import Final
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
@@ -28,6 +28,7 @@ from llmcache.models import NAME_LENGTH, Entry, Eviction
 from llmcache.querysets import EntryQuerySet
 from llmcache.store import backend_of, semantic_part
 from llmcache.text import clean
+from llmcache.tombstones import RESEALED
 
 BATCH: Final = 1000
 CRITERIA: Final = ("digest", "tag", "namespace", "scope", "model")
@@ -94,7 +95,12 @@ def evict(
     if alias is not None and backend_of(alias) is None:
         raise InvalidRequest.unknown("alias of LLMCACHE", alias, conf.backends())
     ((name, value),) = given.items()
-    log = {"alias": alias or "", "value": value, "reason": reason, "by": by}
+    log: dict[str, Any] = {
+        "alias": alias or "",
+        "value": value,
+        "reason": reason,
+        "by": by,
+    }
     if name == "digest":  # it need not be in the index
         eviction = invalidation.publish(What.ENTRIES, digests=[value], **log)
         return _evict_digest(eviction, value, alias)
@@ -301,6 +307,8 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     header = {name: value for name, value in envelope.header.items() if name not in _BY_HAND}
     if pinned or ttl is not None:
         header["pinned" if pinned else "ttl_set"] = True
+    now = timezone.now()
+    header[RESEALED] = now.timestamp()
     data = seal(
         entry.digest,
         envelope.payload,
@@ -326,7 +334,9 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     entry.size = len(data)
     entry.save(update_fields=("pinned", "expires", "kept_until", "size"))
     if shorter:  # copies in other processes' memory would outlive it
-        operation = invalidation.publish(What.ENTRIES, value="ttl", reason="ttl shortened", by=by)
+        operation = invalidation.publish(
+            What.ENTRIES, value="ttl", reason="ttl shortened", by=by, created=now
+        )
         invalidation.publish_part(operation, entry.alias, [entry.digest])
 
 

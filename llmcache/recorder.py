@@ -194,6 +194,7 @@ class Recorder:
                     Finalize(None, self.stop, exitpriority=10)
 
     def _run(self) -> None:
+        self._read_evictions()
         while True:
             self._pause()
             last = self._stopping.is_set()
@@ -221,8 +222,6 @@ class Recorder:
         # Imported here, as all that knows the models: this module is imported before they are.
         from llmcache import invalidation
 
-        if not invalidation.has_memory():
-            return
         try:
             invalidation.poller.poll()
         except Exception as error:

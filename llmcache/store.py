@@ -93,6 +93,15 @@ def claims_part(backend: BaseBackend) -> BaseBackend | None:
     return backend if backend.supports_claims else None
 
 
+def names_of(backend: BaseBackend) -> set[str]:
+    """The aliases under which a store's entries may be evicted: its own and those of its layers."""
+    names = {backend.alias}
+    if isinstance(backend, LayeredBackend):
+        for layer in backend.layers:
+            names |= names_of(layer)
+    return names
+
+
 _living: WeakSet[Store] = WeakSet()
 _lock = threading.Lock()
 

@@ -28,6 +28,7 @@ from llmcache.querysets import EntryQuerySet
 from llmcache.records import EntryRecord
 from llmcache.store import backend_of
 from llmcache.text import clean
+from llmcache.tombstones import RESEALED
 from llmcache.usage import Usage
 
 FORMAT: Final = 1
@@ -292,7 +293,7 @@ def _item(entry: Arrived, backend: BaseBackend) -> Item:
         expires=envelope.expires,
         stale_until=envelope.stale_until,
         is_stream=envelope.is_stream,
-        header=envelope.header,
+        header={**envelope.header, RESEALED: time()},
         compress_min_bytes=conf.config().compress_min_bytes,
     )
     left = envelope.stale_until - time()

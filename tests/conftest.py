@@ -14,6 +14,7 @@ from django.core.cache import caches
 from llmcache import backends, caching, events, prolonging, state
 from llmcache.matching import observing
 from llmcache.recorder import recorder
+from llmcache.tombstones import tombstones
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.doors import AsyncDoor, SyncDoor
@@ -49,6 +50,7 @@ def clean_state() -> Iterator[None]:
     recorder._start_afresh()  # what tests without a database have left
     observing.observer._start_afresh()
     prolonging._resting.clear()
+    tombstones.forget()
     yield
     state.reset()
     caching.reset(setting="CACHES")
