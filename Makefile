@@ -10,7 +10,7 @@ SECONDS_EACH ?= 60
 
 LITELLM = .venv-litellm
 
-.PHONY: demo test test-litellm lint types fuzz bench docs ci clean
+.PHONY: demo test test-litellm lint types fuzz faults bench docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,9 @@ fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for ea
 		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS_EACH) -verbosity=0 \
 			-artifact_prefix=var/fuzz/$$target- var/fuzz/$$target || exit 1; \
 	done
+
+faults: $(READY)  ## break real parts, and print what callers see and wait for
+	$(BIN)/python -m benchmarks.faults
 
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

@@ -15,7 +15,7 @@ from llmcache.claims import Claim
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
-from llmcache.fetching import Found, failed_with, followed, own_copy, patience
+from llmcache.fetching import Found, failed_with, followed, own_copy, patience, skips
 from llmcache.listening import Listener, Wish
 from llmcache.outcome import COALESCED, ERROR
 from llmcache.response import Response
@@ -207,7 +207,7 @@ async def _agree(
     store = plan.store
     assert store is not None
     backend = store.claims
-    if backend is None or plan.outcome == ERROR or not store.breaker.allows():
+    if backend is None or plan.outcome == ERROR or store.is_resting:
         return None, None
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     waiting = Wish() if listener is None else listener
@@ -251,7 +251,7 @@ async def write(
         Whether a thread is to store the entries: it calls `written` once it has.
     """
     store = plan.store
-    if store is None or not items:
+    if store is None or not items or skips(plan, items):
         return False
     add_cache = store.custom.get("add_cache")
     async_add_cache = store.custom.get("async_add_cache")

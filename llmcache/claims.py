@@ -100,7 +100,7 @@ class Claim:
 
 def failed(store: Store, error: Exception) -> None:
     """Count and log that a claim could not be made, looked at or ended."""
-    store.breaker.failed()
+    store.write_breaker.failed()
     events.count("claim_error")
     events.logger.warning(
         "Alias %r could not say who makes an answer: %s: %s",
@@ -212,7 +212,7 @@ class _Keeper:
                 self._renew(claim)
 
     def _renew(self, claim: Claim) -> None:
-        if not claim.store.breaker.allows():
+        if claim.store.is_resting:
             return
         try:
             still = claim.backend.renew_claim(claim.name, claim.token, lease())

@@ -243,7 +243,7 @@ def _agree(
     store = plan.store
     assert store is not None
     backend = store.claims
-    if backend is None or plan.outcome == ERROR or not store.breaker.allows():
+    if backend is None or plan.outcome == ERROR or store.is_resting:
         return None, None
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     waiting = Wish() if listener is None else listener
@@ -286,6 +286,16 @@ def own_copy(error: Exception) -> Exception:
         return error
 
 
+def skips(plan: Plan, items: list[Item]) -> bool:
+    """Whether not even to try to store what a call has brought: its caller has waited for the store
+    once, and would again.
+    """
+    if plan.outcome != ERROR or conf.config().writer != "inline":
+        return False
+    events.count("write_skipped", len(items))
+    return True
+
+
 def write(
     plan: Plan,
     items: list[Item],
@@ -294,7 +304,7 @@ def write(
 ) -> None:
     """Store what a call has brought, by the user's own function where there is one."""
     store = plan.store
-    if store is None or not items:
+    if store is None or not items or skips(plan, items):
         written()
         return
     add_cache = store.custom.get("add_cache")

@@ -87,7 +87,7 @@ def describe(alias: str) -> Description:
         entries=min(counted["number"], MOST_COUNTED),
         size=counted["size"],
         has_more=counted["number"] > MOST_COUNTED,
-        is_resting=cache is not None and cache.breaker.is_open,
+        is_resting=cache is not None and cache.is_resting,
     )
 
 

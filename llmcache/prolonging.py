@@ -78,14 +78,14 @@ def _gains(store: Store, controls: Controls, envelope: Envelope) -> bool:
 
 def _lengthen(store: Store, digest: str, controls: Controls) -> None:
     """Give an entry its longer life, if it is still there and nobody else has done so."""
-    if not store.breaker.allows():
+    if store.breaker.is_open or not store.write_breaker.allows():
         return
     try:
         _reseal(store, digest, controls)
     except EnvelopeError:
         return  # whoever reads it is told
     except Exception as error:
-        store.breaker.failed()
+        store.write_breaker.failed()
         events.count("lengthen_error")
         events.logger.warning(
             "Alias %r could not let an entry live longer: %s: %s",
@@ -94,7 +94,7 @@ def _lengthen(store: Store, digest: str, controls: Controls) -> None:
             error,
         )
     else:
-        store.breaker.succeeded()
+        store.write_breaker.succeeded()
 
 
 def _reseal(store: Store, digest: str, controls: Controls) -> None:

@@ -163,7 +163,7 @@ class _Watch:
 
     def _is_wanted(self, relay: _Relay) -> bool:
         claim = relay.claim
-        if not claim.store.breaker.allows():
+        if claim.store.is_resting:
             return False
         try:
             return claim.backend.posted(relay.wish) is not None

@@ -195,7 +195,7 @@ async def _aagree(plan: Plan, key: Key) -> tuple[bool, Claim | None]:
 
 def _claim(plan: Plan, key: Key) -> Claim | None:
     store = plan.store
-    if store is None or store.claims is None or not store.breaker.allows():
+    if store is None or store.claims is None or store.is_resting:
         return None
     return Claim(store, store.claims, plan.digest or claims.name_of(key))
 

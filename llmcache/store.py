@@ -33,6 +33,8 @@ class Store:
         semantic: the part of the backend that is searched by meaning, if there is one.
         claims: the backend in which processes agree who makes an answer, if there is one.
         custom: functions of the user's that replace the key, the read or the write, by name.
+        breaker: of reads. write_breaker: of writes and claims: a store that is full, or whose
+            primary is away, still answers.
     """
 
     def __init__(
@@ -59,11 +61,17 @@ class Store:
         )
         self.opt_in = opt_in
         self.breaker = Breaker()
+        self.write_breaker = Breaker()
         self.layered = backend if isinstance(backend, LayeredBackend) else None
         self.semantic = semantic_part(backend)
         self.claims = claims_part(backend)
         with _lock:
             _living.add(self)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it failed so often that it is left alone, or written to no more, for a while."""
+        return self.breaker.is_open or self.write_breaker.is_open
 
     @property
     def compress_min_bytes(self) -> int:

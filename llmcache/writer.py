@@ -95,7 +95,7 @@ def write_now(
     vectors: Sequence[Vector] = (),
 ) -> None:
     """Store entries in this thread. Never raises for what the store does."""
-    if not store.breaker.allows():
+    if store.breaker.is_open or not store.write_breaker.allows():
         events.count("write_skipped", len(items))
         return
     try:
@@ -106,7 +106,7 @@ def write_now(
     except Exception as error:
         write_failed(store, error, len(items))
     else:
-        store.breaker.succeeded()
+        store.write_breaker.succeeded()
         announce(store, items, records)
         if vectors and store.semantic is not None:
             try:
@@ -133,7 +133,7 @@ async def awrite(
         _by_worker, store, items, records, vectors
     ):
         return False
-    if not store.breaker.allows():
+    if store.breaker.is_open or not store.write_breaker.allows():
         events.count("write_skipped", len(items))
         return False
     try:
@@ -144,7 +144,7 @@ async def awrite(
     except Exception as error:
         write_failed(store, error, len(items))
     else:
-        store.breaker.succeeded()
+        store.write_breaker.succeeded()
         announce(store, items, records)
         if vectors and store.semantic is not None:
             try:
@@ -164,7 +164,7 @@ def _vectors_failed(store: Store, error: Exception) -> None:
 
 def write_failed(store: Store, error: Exception, number: int) -> None:
     """Count and log entries that could not be stored."""
-    store.breaker.failed()
+    store.write_breaker.failed()
     events.count("write_error", number)
     events.logger.warning(
         "Alias %r could not store %d entries: %s: %s",

@@ -1,7 +1,8 @@
 """Connections to Redis servers, for threads and for event loops. The only room that imports redis.
 
-A server that hangs or refuses costs one timeout and is never asked twice: the caller has a model to
-fall back on.
+A server that hangs costs one timeout and is never asked twice: the caller has a model to fall back
+on. A connection that was cut, as by a restart, is opened once more: every operation of ours may be
+done twice.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import redis
@@ -18,6 +19,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+_CUT: Final = (redis.ConnectionError,)
 _SYNC_ONLY = ("parser_class", "connection_class", "retry")
 _OWN_POOLS = (redis.ConnectionPool, redis.BlockingConnectionPool)
 
@@ -53,7 +55,7 @@ class Connections:
             **options,
             "decode_responses": False,
         }
-        sync_options = {"retry": Retry(NoBackoff(), 0), **self._options}
+        sync_options = {"retry": Retry(NoBackoff(), 1, _CUT), **self._options}
         pools = [_pool(pool_class, url, sync_options) for url in self._urls]
         self.bound: float | None = pools[0].connection_kwargs["socket_timeout"]
         self._clients = [redis.Redis(connection_pool=pool) for pool in pools]
@@ -90,7 +92,7 @@ class Connections:
         )
         clients = [
             redis.asyncio.Redis.from_pool(
-                _from_url(pool_class, url, {"retry": AsyncRetry(NoBackoff(), 0), **options})
+                _from_url(pool_class, url, {"retry": AsyncRetry(NoBackoff(), 1, _CUT), **options})
             )
             for url in self._urls
         ]

@@ -117,7 +117,11 @@ def _still_rests(alias: str) -> bool:
     Once it has rested, that ends here: a site that fails its check may get no call to end it.
     """
     open_breakers = [
-        one.breaker for one in store.living() if one.alias == alias and one.breaker.is_open
+        breaker
+        for one in store.living()
+        if one.alias == alias
+        for breaker in (one.breaker, one.write_breaker)
+        if breaker.is_open
     ]
     for breaker in open_breakers:
         if breaker.allows():

