@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
+import uuid
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 TENANTS = ("red", "green", "blue")
-HOT = 200
-"""Different prompts of each tenant that are asked again and again."""
-_WEIGHTS = list(itertools.accumulate(1 / rank for rank in range(1, HOT + 1)))
+STALE = {"ttl": 1.0, "stale-while-revalidate": 20.0}
+MOODY = {"ttl": 1.0, "stale-if-error": 20.0}
+LONGEST_LIFE = 21.0
+"""Seconds since an answer of the models "stale" and "moody" was made, past which nobody may get
+it."""
+FAILING = {"refused": 400, "broken": 500, "cut": 200, "moody": 500}
+"""Models that fail on purpose, the last one now and then, and the status that comes of it."""
+_HOT = 200  # different prompts of each tenant that are asked again and again
+_WEIGHTS = list(itertools.accumulate(1 / rank for rank in range(1, _HOT + 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +28,12 @@ class Question:
 
     Attributes:
         door: "ask", "page", "endpoint" or "embed".
-        model: what the provider does: "chat" and "steady" answer, "flaky" answers at the second
-            try, "refused" and "broken" never do.
+        model: what the provider does: see `tests.soak.provider`.
         texts: one prompt; of "embed" one or more.
         cache: the cache controls that it brings.
-        on_a_loop: whether the site's ASGI server is asked.
+        asynchronous: whether the site's ASGI server is asked.
+        leaves: whether the client goes away after the stream's first event.
+        name: travels as metadata to the provider, which is no part of the key.
     """
 
     door: str
@@ -33,64 +42,112 @@ class Question:
     texts: tuple[str, ...]
     cache: dict[str, Any] = field(default_factory=dict)
     stream: bool = False
-    on_a_loop: bool = False
+    asynchronous: bool = False
+    leaves: bool = False
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def answer_to(tenant: str, model: str, text: str) -> str:
-    """The answer, which nobody else's question has."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer's parts.
+
+    Attributes:
+        right: what must be the same whenever the question is asked.
+        edition: how many answers to it there were before this one.
+        made: unix seconds at which the provider made it.
+    """
+
+    right: str
+    edition: int
+    made: float
+
+
+def right_answer(tenant: str, model: str, text: str) -> str:
+    """What nobody else's question is answered with."""
     return sha256("\0".join((tenant, model, text)).encode()).hexdigest()
 
 
-def vector_of(tenant: str, text: str) -> list[float]:
+def answer(tenant: str, model: str, text: str, edition: int, made: float) -> str:
+    """What the provider answers."""
+    return f"{right_answer(tenant, model, text)} edition {edition} of {made:.3f}"
+
+
+def read_answer(text: str) -> Said | None:
+    """An answer's parts; None if it has not got them."""
+    found = re.fullmatch(r"([0-9a-f]{64}) edition (\d+) of ([\d.]+)", text)
+    return Said(found[1], int(found[2]), float(found[3])) if found else None
+
+
+def vector(tenant: str, text: str) -> list[float]:
     """A text's embedding; each number is exact in JSON."""
     return [byte / 256 for byte in sha256(f"{tenant}\0{text}".encode()).digest()[:8]]
 
 
-def _hot(chance: random.Random) -> str:
-    rank = chance.choices(range(HOT), cum_weights=_WEIGHTS)[0]
-    return f"question {rank}"
-
-
-def _unique(chance: random.Random, word: str) -> str:
-    return f"{word} {chance.getrandbits(64):x}"
-
-
 def any_question(chance: random.Random) -> Question:
     """One of the mixed load."""
-    tenant = chance.choice(TENANTS)
+    tenant, asynchronous = chance.choice(TENANTS), chance.random() < 0.4
+    kind = chance.choices(list(_MIX), list(_MIX.values()))[0]
     hot = (_hot(chance),)
-    on_a_loop = chance.random() < 0.4
-    kind = chance.choices(
-        ("hot", "stream", "embed", "page", "endpoint", "endpoint stream", "unique", "controls")
-        + ("stale", "failing", "flaky"),
-        (30, 12, 10, 10, 8, 4, 7, 6, 8, 3, 2),
-    )[0]
+    common: dict[str, Any] = {"tenant": tenant, "asynchronous": asynchronous}
     match kind:
         case "stream":
-            return Question("ask", "chat", tenant, hot, stream=True, on_a_loop=on_a_loop)
+            return Question("ask", "chat", texts=hot, stream=True, **common)
+        case "left stream":
+            once = (_unique(chance),) if chance.random() < 0.5 else hot
+            return Question("ask", "chat", texts=once, stream=True, leaves=True, **common)
         case "embed":
-            words = tuple({_hot(chance) for _ in range(chance.randint(1, 4))})
-            return Question("embed", "vectors", tenant, words, on_a_loop=on_a_loop)
+            words = tuple(sorted({_hot(chance) for _ in range(chance.randint(1, 4))}))
+            return Question("embed", "vectors", texts=words, **common)
         case "page":
-            return Question("page", "steady", tenant, hot)
+            return Question("page", "chat", texts=hot, **{**common, "asynchronous": False})
         case "endpoint" | "endpoint stream":
             streamed = kind == "endpoint stream"
-            return Question("endpoint", "chat", tenant, hot, stream=streamed, on_a_loop=on_a_loop)
+            return Question("endpoint", "chat", texts=hot, stream=streamed, **common)
         case "unique":
-            return Question("ask", "chat", tenant, (_unique(chance, "once"),), on_a_loop=on_a_loop)
+            return Question("ask", "chat", texts=(_unique(chance),), **common)
         case "controls":
-            chosen = chance.choice(
+            cache = chance.choice(
                 ({"no-cache": True}, {"no-store": True}, {"no-cache": True, "no-store": True})
             )
-            return Question("ask", "chat", tenant, hot, chosen, on_a_loop=on_a_loop)
+            return Question("ask", "chat", texts=hot, cache=cache, **common)
         case "stale":
-            old = (f"news {chance.randrange(12)}",)
-            short = {"ttl": 1.0, "stale-while-revalidate": 20.0}
-            return Question("ask", "stale", tenant, old, short, on_a_loop=on_a_loop)
+            return Question("ask", "stale", texts=(_news(chance),), cache=STALE, **common)
+        case "moody":
+            return Question("ask", "moody", texts=(_news(chance),), cache=MOODY, **common)
         case "failing":
-            model = chance.choice(("refused", "broken"))
-            return Question("ask", model, tenant, hot, on_a_loop=on_a_loop)
+            model = chance.choice(("refused", "broken", "cut"))
+            door = chance.choice(("ask", "endpoint"))
+            return Question(door, model, texts=hot, stream=model == "cut", **common)
         case "flaky":
-            once = (_unique(chance, "twice"),)
-            return Question("ask", "flaky", tenant, once, on_a_loop=on_a_loop)
-    return Question("ask", "chat", tenant, hot, on_a_loop=on_a_loop)
+            return Question("ask", "flaky", texts=(_unique(chance),), **common)
+    return Question("ask", "chat", texts=hot, **common)
+
+
+_MIX = {
+    "hot": 30,
+    "stream": 12,
+    "left stream": 4,
+    "embed": 10,
+    "page": 10,
+    "endpoint": 10,
+    "endpoint stream": 5,
+    "unique": 6,
+    "controls": 6,
+    "stale": 8,
+    "moody": 4,
+    "failing": 3,
+    "flaky": 2,
+}
+"""How often what is asked."""
+
+
+def _hot(chance: random.Random) -> str:
+    return f"question {chance.choices(range(_HOT), cum_weights=_WEIGHTS)[0]}"
+
+
+def _news(chance: random.Random) -> str:
+    return f"news {chance.randrange(6)}"
+
+
+def _unique(chance: random.Random) -> str:
+    return f"once {chance.getrandbits(64):x}"

@@ -1,10 +1,10 @@
-"""The site under soak: one view for each way into the cache, and one for its staff."""
+"""The site under soak: a view for each way into the cache, one for its staff and one that shows
+what its process holds."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import orjson
@@ -14,26 +14,23 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import include, path
-from django.views.decorators.csrf import csrf_exempt
 
 import llmcache
-import tests.servers.celery_app  # noqa: F401 - as a project's __init__ does
-from llmcache import maintenance
+import tests.soak.celery_app  # noqa: F401 - as a project's __init__ does
+from llmcache import afetching, claims, events, fetching, jobs, maintenance, relays
 from llmcache.asgi import with_lifespan
 from llmcache.decorators import cached_completion
 from llmcache.exceptions import UpstreamError
 from llmcache.http import cache_status
-
-EVENTS = "text/event-stream"
+from llmcache.recorder import recorder
 
 
 def _arguments(request: HttpRequest) -> dict[str, Any]:
-    """What a view is asked, as `llmcache.completion` takes it. Only the scope keeps tenants apart:
-    the provider reads whose question it is from the metadata, which is no part of the key."""
+    """What a view is asked, as the functions of llmcache take it. Only the scope keeps tenants
+    apart: the provider reads whose question it is from the metadata, which is no part of the key.
+    """
     asked = orjson.loads(request.body)
-    tenant = request.headers["X-Tenant"]
-    asked["cache"] = {**asked.get("cache", {}), "scope": tenant}
-    return {**asked, "metadata": {"tenant": tenant}}
+    return {**asked, "cache": {**asked["cache"], "scope": asked["metadata"]["tenant"]}}
 
 
 def _failed(error: UpstreamError) -> HttpResponse:
@@ -47,11 +44,12 @@ def _answered(answer: Any) -> HttpResponse:
 
 def _streamed(stream: Any, content: Any) -> HttpResponseBase:
     headers = cache_status.headers_for(stream.cache)
-    return StreamingHttpResponse(content, content_type=EVENTS, headers=headers)
+    return StreamingHttpResponse(content, content_type="text/event-stream", headers=headers)
 
 
 def _cut(error: UpstreamError) -> bytes:
-    return b"event: cut\ndata: %s\n\n" % orjson.dumps(str(error))
+    said = {"error": {"type": type(error).__name__, "message": str(error)}}
+    return b"data: %s\n\n" % orjson.dumps(said)
 
 
 def _events(stream: Any) -> Iterator[bytes]:
@@ -76,7 +74,6 @@ async def _aevents(stream: Any) -> AsyncIterator[bytes]:
             yield b"data: [DONE]\n\n"
 
 
-@csrf_exempt
 def ask(request: HttpRequest) -> HttpResponseBase:
     try:
         answer = llmcache.completion(**_arguments(request))
@@ -86,7 +83,6 @@ def ask(request: HttpRequest) -> HttpResponseBase:
     return _streamed(answer, _events(answer)) if streams else _answered(answer)
 
 
-@csrf_exempt
 async def aask(request: HttpRequest) -> HttpResponseBase:
     try:
         answer = await llmcache.acompletion(**_arguments(request))
@@ -96,41 +92,48 @@ async def aask(request: HttpRequest) -> HttpResponseBase:
     return _streamed(answer, _aevents(answer)) if streams else _answered(answer)
 
 
-@csrf_exempt
 def embed(request: HttpRequest) -> HttpResponse:
     return _answered(llmcache.embedding(**_arguments(request)))
 
 
-@csrf_exempt
 async def aembed(request: HttpRequest) -> HttpResponse:
     return _answered(await llmcache.aembedding(**_arguments(request)))
 
 
-def _tenant(request: HttpRequest) -> str:
-    return request.headers["X-Tenant"]
-
-
-@cached_completion(scope=_tenant)
+@cached_completion(scope=lambda request: request.headers["X-Tenant"])
 def page(request: HttpRequest) -> HttpResponse:
     """A page around an answer that is not cached by itself."""
     messages = [{"role": "user", "content": request.GET["text"]}]
-    metadata = {"tenant": _tenant(request)}
-    answer = llmcache.completion("steady", messages=messages, metadata=metadata, caching=False)
+    metadata = {"tenant": request.headers["X-Tenant"], "name": request.headers["X-Name"]}
+    answer = llmcache.completion("chat", messages=messages, metadata=metadata, caching=False)
     return HttpResponse(answer.raw, content_type="application/json")
 
 
-@csrf_exempt
 def staff(request: HttpRequest) -> HttpResponse:
-    """Evict what the body says, or clear the store."""
+    """Evict what the body says, clear the store, or have what has expired swept."""
     asked = orjson.loads(request.body)
     try:
+        if asked == "sweep":
+            return JsonResponse({"queued": jobs.start("sweep_expired")})
         if asked == "clear":
             done = maintenance.clear("default", by="staff")
         else:
             done = maintenance.evict(**asked, by="staff")
     except DatabaseError as error:
-        return JsonResponse({"why": str(error)}, status=503)
+        return JsonResponse({"database": str(error)}, status=503)
     return JsonResponse({"removed": done.removed, "failed": done.failed, "why": done.problems})
+
+
+def inside(request: HttpRequest) -> HttpResponse:
+    """What this process holds, all of which should be nothing once all is quiet."""
+    loops = afetching.flights._loops.values()
+    holds = {
+        "records": recorder.waiting,
+        "flights": len(fetching.flights._flights) + sum(map(len, loops)),
+        "claims": len(claims._keeper._claims),
+        "relays": len(relays.watch._relays),
+    }
+    return JsonResponse({"process": os.getpid(), "holds": holds, "counts": events.counts()})
 
 
 urlpatterns = [
@@ -140,26 +143,8 @@ urlpatterns = [
     path("aembed", aembed),
     path("page", page),
     path("staff", staff),
+    path("inside", inside),
     path("llm/", include("llmcache.urls")),
 ]
-
-
-# --- the servers' applications ---
-
-_django = get_wsgi_application()
-
-
-def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Django, with a note of each request that outlives a killed process, and the process's id
-    among the headers."""
-    journal = Path(os.environ["SOAK_JOURNAL"], str(os.getpid()))
-    with journal.open("a") as notes:
-        notes.write(f"{environ.get('HTTP_X_ASKED', '')}\n")
-
-    def started(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-        return start_response(status, [*headers, ("X-Process", str(os.getpid()))], *more)
-
-    return _django(environ, started)
-
-
+wsgi = get_wsgi_application()
 asgi = with_lifespan(get_asgi_application())
