@@ -6,7 +6,7 @@ import itertools
 import random
 import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -18,7 +18,7 @@ LONGEST_LIFE = 21.0
 it."""
 FAILING = {"refused": 400, "broken": 500, "cut": 200, "moody": 500}
 """Models that fail on purpose, the last one now and then, and the status that comes of it."""
-_HOT = 200  # different prompts of each tenant that are asked again and again
+_HOT = 60  # different prompts of each tenant that are asked again and again
 _WEIGHTS = list(itertools.accumulate(1 / rank for rank in range(1, _HOT + 1)))
 
 
@@ -81,6 +81,11 @@ def read_answer(text: str) -> Said | None:
 def vector(tenant: str, text: str) -> list[float]:
     """A text's embedding; each number is exact in JSON."""
     return [byte / 256 for byte in sha256(f"{tenant}\0{text}".encode()).digest()[:8]]
+
+
+def again(question: Question) -> Question:
+    """The same question under another name."""
+    return replace(question, name=uuid.uuid4().hex)
 
 
 def any_question(chance: random.Random) -> Question:

@@ -8,17 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import orjson
-from django.core.asgi import get_asgi_application
-from django.core.wsgi import get_wsgi_application
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import include, path
 
 import llmcache
-import tests.soak.celery_app  # noqa: F401 - as a project's __init__ does
 from llmcache import afetching, claims, events, fetching, jobs, maintenance, relays
-from llmcache.asgi import with_lifespan
 from llmcache.decorators import cached_completion
 from llmcache.exceptions import UpstreamError
 from llmcache.http import cache_status
@@ -146,5 +142,3 @@ urlpatterns = [
     path("inside", inside),
     path("llm/", include("llmcache.urls")),
 ]
-wsgi = get_wsgi_application()
-asgi = with_lifespan(get_asgi_application())
