@@ -85,7 +85,9 @@ class Accounts:
     def lost(self) -> tuple[int, int]:
         """Records that the site's processes say they have dropped: of calls, and of entries."""
         lost = [max((line.lost for line in lines), default=0) for lines in self.lines.values()]
-        entries = [max((line.unindexed for line in lines), default=0) for lines in self.lines.values()]
+        entries = [
+            max((line.unindexed for line in lines), default=0) for lines in self.lines.values()
+        ]
         return sum(lost) - sum(entries), sum(entries)
 
     @property
@@ -125,9 +127,7 @@ class Accounts:
         return model in FAILING and f"refused with {FAILING[model]}" in asked.said
 
     def _may_be_cut(self, asked: Asked) -> bool:
-        return not asked.question.asynchronous and self.during(
-            asked.began, asked.took, "gunicorn"
-        )
+        return not asked.question.asynchronous and self.during(asked.began, asked.took, "gunicorn")
 
     def _outcomes(self) -> Iterator[str]:
         """Each answer is one call with the outcome that its headers name."""

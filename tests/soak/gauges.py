@@ -12,7 +12,9 @@ from typing import Final
 
 from tests.soak.parts import Parts
 
-_WINDOW: Final = 60.0  # seconds, of a process's life: the first for warming up, the second to compare
+_WINDOW: Final = (
+    60.0  # seconds, of a process's life: the first for warming up, the second to compare
+)
 _LONG_ENOUGH: Final = 3 * _WINDOW
 MEMORY_MAY_GROW: Final = (1.10, 8.0)
 """After its first minute a process may grow by this factor and so many MB."""
@@ -66,7 +68,9 @@ class Course:
         if self.is_long:
             factor, more = MEMORY_MAY_GROW
             if self.memory[1] > self.memory[0] * factor + more:
-                found.append(f"its memory grew from {self.memory[0]:.1f} to {self.memory[1]:.1f} MB")
+                found.append(
+                    f"its memory grew from {self.memory[0]:.1f} to {self.memory[1]:.1f} MB"
+                )
             if self.threads[1] > self.threads[0] + THREADS_MAY_GROW:
                 found.append(f"its threads grew from {self.threads[0]:g} to {self.threads[1]:g}")
             if self.files[1] > self.files[0] + FILES_MAY_GROW:

@@ -56,9 +56,7 @@ class AnsweringProvider(provider.Provider):
         if asked.get("stream"):
             pieces = [delta(said[start : start + 16]) for start in range(0, len(said), 16)]
             if model == "cut":
-                return provider.stream(
-                    events(*pieces[:3], done=False), pause=_PAUSE, end="broken"
-                )
+                return provider.stream(events(*pieces[:3], done=False), pause=_PAUSE, end="broken")
             return provider.stream(events(*pieces, delta(finish_reason="stop")), pause=_PAUSE)
         choice = {**provider.CHAT["choices"][0], "message": {"role": "assistant", "content": said}}
         return _after(_THINKS, {**provider.CHAT, "choices": [choice]})

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.soak import accounts, parts
 from tests.soak.accounts import Accounts
@@ -69,9 +67,14 @@ def run(
             site.stop()
             found = accounts.gather(site, work.asked, chaos.done)
             logs = site.logs()
+            print(logs.get("celery", "")[-3000:])
         problems += work.broken + found.problems() + _logged(logs)
         problems += [text for course in gauges.courses() for text in course.problems()]
-        problems += [f"{seconds:.0f} s after its eviction an answer came back" for seconds in work.evictions if seconds > 60]
+        problems += [
+            f"{seconds:.0f} s after its eviction an answer came back"
+            for seconds in work.evictions
+            if seconds > 60
+        ]
         return Result(found, gauges.courses(), work, counts, problems)
 
 
@@ -98,7 +101,7 @@ def _rest(site: Parts) -> tuple[dict[str, int], list[str]]:
 def _logged(logs: dict[str, str]) -> list[str]:
     """What a log has that nobody should find there."""
     return [
-        f"{name} has a traceback: {text[max(0, at - 300):at + 1500]}"
+        f"{name} has a traceback: {text[max(0, at - 300) : at + 1500]}"
         for name, text in logs.items()
         if name in ("gunicorn", "uvicorn")
         and (at := text.find("Traceback (most recent call last)")) >= 0
