@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,15 +65,6 @@ class Accounts:
         for lines in self.lines.values():
             yield from lines
 
-    def during(self, moment: float, took: float, *parts: str) -> bool:
-        """Whether one of these parts was away, or had just come back, within that time."""
-        return any(
-            done.act.part in parts
-            and done.began <= moment + took
-            and moment <= done.ended + AFTERWARDS
-            for done in self.done
-        )
-
     # --- figures ---
 
     @property
@@ -127,7 +118,13 @@ class Accounts:
         return model in FAILING and f"refused with {FAILING[model]}" in asked.said
 
     def _may_be_cut(self, asked: Asked) -> bool:
-        return not asked.question.asynchronous and self.during(asked.began, asked.took, "gunicorn")
+        return "timed out" not in asked.said and any(
+            done.act.cuts
+            and not asked.question.asynchronous
+            and done.began <= asked.began + asked.took
+            and asked.began <= done.ended + AFTERWARDS
+            for done in self.done
+        )
 
     def _outcomes(self) -> Iterator[str]:
         """Each answer is one call with the outcome that its headers name."""
@@ -176,23 +173,10 @@ class Accounts:
             asked.question.name: asked.outcome if asked.end == load.ANSWERED else asked.end
             for asked in self.asked
         }
-        return Counter(
-            {
-                reason: number
-                for reason, number in _sums(
-                    (ends.get(name, "nobody"), len(statuses))
-                    for name, statuses in self.calls.items()
-                ).items()
-                if number
-            }
-        )
-
-
-def _sums(pairs: Iterable[tuple[str, int]]) -> Counter[str]:
-    sums: Counter[str] = Counter()
-    for name, number in pairs:
-        sums[name] += number
-    return sums
+        sums: Counter[str] = Counter()
+        for name, statuses in self.calls.items():
+            sums[ends.get(name, "nobody")] += len(statuses)
+        return sums
 
 
 def gather(parts: Parts, asked: list[Asked], done: list[Done]) -> Accounts:

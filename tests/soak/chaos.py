@@ -20,6 +20,7 @@ class Act:
         part: what it happens to.
         lasts: seconds between its first step and its second, which brings the part back.
         replaces_workers: whether the web server's processes are others afterwards.
+        cuts: whether it may cut clients off in the middle of their requests.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Act:
     second: Step | None = None
     lasts: float = 0.0
     replaces_workers: bool = False
+    cuts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ ROUND: Final = (
         "gunicorn",
         Parts.kill_gunicorn_worker,
         replaces_workers=True,
+        cuts=True,
     ),
     Act("Celery is restarted", "celery", Parts.restart_celery),
     Act(
@@ -102,9 +105,11 @@ class Chaos:
 
     def _do(self, act: Act, lasts: float) -> None:
         began = time.time()
-        self._say(f"{time.monotonic() - self._begin:6.1f} s  {act.name}")
         act.first(self._parts)
         if act.second is not None:
             time.sleep(lasts)
             act.second(self._parts)
-        self.done.append(Done(act, began, time.time()))
+        ended = time.time()
+        self.done.append(Done(act, began, ended))
+        at = time.monotonic() - self._begin - (ended - began)
+        self._say(f"{at:6.1f} s  {act.name}; over after {ended - began:.1f} s")

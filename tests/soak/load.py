@@ -179,8 +179,8 @@ def _read_stream(
 def _judged(question: Question, content: Any, began: float) -> dict[str, Any]:
     """Whether the answer is right for its question, and not too old for what was asked for."""
     if question.door == "embed":
-        right = [questions.vector(question.tenant, text) for text in question.texts]
-        return {"end": ANSWERED, "wrong": "" if content == right else f"{content!r:.300}"}
+        vectors = [questions.vector(question.tenant, text) for text in question.texts]
+        return {"end": ANSWERED, "wrong": "" if content == vectors else f"{content!r:.300}"}
     said: Said | None = questions.read_answer(content) if isinstance(content, str) else None
     right = questions.right_answer(question.tenant, question.model, question.texts[0])
     if said is None or said.right != right:

@@ -67,7 +67,6 @@ def run(
             site.stop()
             found = accounts.gather(site, work.asked, chaos.done)
             logs = site.logs()
-            print(logs.get("celery", "")[-3000:])
         problems += work.broken + found.problems() + _logged(logs)
         problems += [text for course in gauges.courses() for text in course.problems()]
         problems += [
