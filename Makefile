@@ -7,10 +7,11 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY = $(VENV)/.ready
 PYTEST_ARGS ?=
 SECONDS_EACH ?= 60
+SOAK_MINUTES ?= 10
 
 LITELLM = .venv-litellm
 
-.PHONY: demo test test-litellm lint types fuzz bench docs ci clean
+.PHONY: demo test test-litellm lint types fuzz soak bench docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +54,9 @@ fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for ea
 		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS_EACH) -verbosity=0 \
 			-artifact_prefix=var/fuzz/$$target- var/fuzz/$$target || exit 1; \
 	done
+
+soak: $(READY)  ## SOAK_MINUTES of load over a whole site while its parts are killed; then its accounts
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m tests.soak
 
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
