@@ -32,8 +32,9 @@ _FIRST_PAUSE: Final = 0.004
 _LONGEST_PAUSE: Final = 0.1
 _NOTE_STAYS: Final = 2.0
 """Seconds: those who wait look every tenth of one."""
-_WORKER_TAKES: Final = 10.0
-"""Seconds that a worker has to store what it was sent, before others stop waiting for it."""
+_WORKER_TAKES: Final = (1.0, 10.0)
+"""Seconds that a worker has to store what it was sent, before others stop waiting for it: at the
+least, and at the most. In between as long as the provider took: then asking again is no slower."""
 _FIELDS: Final = ("message", "status", "request_id", "body", "provider", "retry_after")
 
 
@@ -44,18 +45,20 @@ class Claim:
         name: what is claimed: a digest.
     """
 
-    __slots__ = ("backend", "name", "store", "token")
+    __slots__ = ("_since", "backend", "name", "store", "token")
 
     def __init__(self, store: Store, backend: BaseBackend, name: str) -> None:
         self.store = store
         self.backend = backend
         self.name = name
         self.token = CLAIM + secrets.token_bytes(16)
+        self._since = monotonic()
 
     def took(self, held: bytes) -> bool:
         """Whether what the store holds is this claim; if so, it is renewed from now on."""
         if held != self.token:
             return False
+        self._since = monotonic()
         _keeper.keep(self)
         return True
 
@@ -88,7 +91,10 @@ class Claim:
         else:
             return None, 0.0
         note = seal(self.name, b"", created=time(), header=said)
-        return note, _WORKER_TAKES if "written_by_a_worker" in said else _NOTE_STAYS
+        if "written_by_a_worker" not in said:
+            return note, _NOTE_STAYS
+        least, most = _WORKER_TAKES
+        return note, min(most, max(least, monotonic() - self._since))
 
 
 def failed(store: Store, error: Exception) -> None:
