@@ -18,10 +18,11 @@ from tests.soak.parts import Parts
 from tests.soak.questions import FAILING
 
 OUTCOMES: Final = (HIT, STALE, COALESCED, MISS, BYPASS, ERROR, FAILED)
-UNWRITTEN: Final = 5.0
+UNWRITTEN: Final = 10.0
 """Seconds: records that a killed process had made so shortly before may be lost with it."""
 AFTERWARDS: Final = 4.0
 """Seconds after a part is back until nobody suffers from its absence any more."""
+CARRIER_GONE: Final = "the process that read the stream for all is gone"
 _ONE_EACH: Final = {MISS, BYPASS, ERROR}
 _LEDGER: Final = """
 import json
@@ -29,9 +30,11 @@ import django
 django.setup()
 from django.db.models import Count, Sum
 from llmcache.models import Call, HourlyStat
-rows = dict(Call.objects.values_list("outcome").annotate(Count("pk")))
+from llmcache.recorder import LEFT
+calls = Call.objects.values_list("outcome").annotate(Count("pk"))
 sums = dict(HourlyStat.objects.values_list("outcome").annotate(Sum("calls")))
-print(json.dumps({"rows": rows, "sums": sums}))
+left = dict(calls.filter(reason=LEFT))
+print(json.dumps({"rows": dict(calls), "left": left, "sums": sums}))
 """
 
 
@@ -42,6 +45,7 @@ class Accounts:
     Attributes:
         lines: what each process of the site told, by its id.
         rows, sums: calls by outcome, in the ledger's log and in its figures.
+        left_rows: those of the rows that are of streams left before their end.
         provider: what the provider was asked: name of the question, model, status.
     """
 
@@ -51,6 +55,7 @@ class Accounts:
     killed: dict[int, float]
     provider: list[dict[str, Any]]
     rows: dict[str, int]
+    left_rows: dict[str, int]
     sums: dict[str, int]
     told: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     calls: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -82,13 +87,21 @@ class Accounts:
         return sum(lost) - sum(entries), sum(entries)
 
     @property
+    def left(self) -> int:
+        """Streams that clients left before their end, as nobody else is told of them."""
+        return sum(a.end == load.LEFT and a.question.name not in self.told for a in self.asked)
+
+    @property
     def at_risk(self) -> int:
         """Calls whose records killed processes may have had no time to write."""
-        return sum(
+        told = sum(
             line.at > at - UNWRITTEN
             for process, at in self.killed.items()
             for line in self.lines.get(process, ())
         )
+        kills = set(self.killed.values())
+        left = (a.began for a in self.asked if a.end == load.LEFT)
+        return told + sum(any(0 < at - began < UNWRITTEN for at in kills) for began in left)
 
     # --- checks ---
 
@@ -112,15 +125,23 @@ class Accounts:
                 yield f"a connection that was cut: {asked}"
 
     def _is_the_providers(self, asked: Asked) -> bool:
-        model = asked.question.model
+        model, said = asked.question.model, asked.said
         if model == "cut":
-            return asked.said.startswith("in the stream")
-        return model in FAILING and f"refused with {FAILING[model]}" in asked.said
+            return any(word in said for word in ("in the stream", "StreamBroken", "unreachable"))
+        if model in FAILING and f"refused with {FAILING[model]}" in said:
+            return True
+        # What carried the stream from another process is gone, and with it the rest.
+        return CARRIER_GONE in said and self._near(asked, "redis", "gunicorn")
 
     def _may_be_cut(self, asked: Asked) -> bool:
-        return "timed out" not in asked.said and any(
-            done.act.cuts
-            and not asked.question.asynchronous
+        near = self._near(asked, "gunicorn", cuts=True)
+        return "timed out" not in asked.said and not asked.question.asynchronous and near
+
+    def _near(self, asked: Asked, *parts: str, cuts: bool = False) -> bool:
+        """Whether something was done to one of these parts while it was asked, or just before."""
+        return any(
+            done.act.part in parts
+            and done.act.cuts >= cuts
             and done.began <= asked.began + asked.took
             and asked.began <= done.ended + AFTERWARDS
             for done in self.done
@@ -142,11 +163,12 @@ class Accounts:
         """What was told is in the ledger, or counted as dropped, or was lost with its process."""
         events, (lost_calls, lost_entries) = self.events, self.lost
         for outcome in OUTCOMES:
-            if self.rows.get(outcome, 0) > events[outcome]:
-                yield f"{self.rows[outcome]} rows of {events[outcome]} calls with {outcome!r}"
+            rows = self.rows.get(outcome, 0) - self.left_rows.get(outcome, 0)
+            if rows > events[outcome]:
+                yield f"{rows} rows of {events[outcome]} calls with {outcome!r}"
             if self.rows.get(outcome, 0) != self.sums.get(outcome, 0):
                 yield f"rows and figures of {outcome!r} differ: {self.rows} {self.sums}"
-        missing = sum(events.values()) - sum(self.rows.values()) - lost_calls
+        missing = sum(events.values()) + self.left - sum(self.rows.values()) - lost_calls
         if not 0 <= missing <= self.at_risk:
             yield f"{missing} calls are neither in the ledger nor dropped; {self.at_risk} may be"
         counted = self.sums.get("lost", 0)
@@ -190,5 +212,6 @@ def gather(parts: Parts, asked: list[Asked], done: list[Done]) -> Accounts:
         parts.killed,
         [json.loads(line) for line in lines],
         ledger["rows"],
+        ledger["left"],
         ledger["sums"],
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tests.soak.parts import Parts
+from tests.soak.load import Client
+from tests.soak.parts import Parts, until
 
 Step = Callable[[Parts], object]
 
@@ -19,7 +21,7 @@ class Act:
     Attributes:
         part: what it happens to.
         lasts: seconds between its first step and its second, which brings the part back.
-        replaces_workers: whether the web server's processes are others afterwards.
+        replaces: whether processes of the site are others afterwards.
         cuts: whether it may cut clients off in the middle of their requests.
     """
 
@@ -28,7 +30,7 @@ class Act:
     first: Step
     second: Step | None = None
     lasts: float = 0.0
-    replaces_workers: bool = False
+    replaces: bool = False
     cuts: bool = False
 
 
@@ -41,23 +43,39 @@ class Done:
     ended: float
 
 
+def _stop_postgres(parts: Parts) -> None:
+    """Once every web process knows every key: one that it has never seen, it cannot check without
+    the database."""
+    client = Client(parts)
+    known: set[tuple[int, str]] = set()
+
+    def all_know() -> bool:
+        for token in parts.tokens.values():
+            for asynchronous in (False, True):
+                known.add((client.inside(asynchronous, token)["process"], token))
+        return known >= set(itertools.product(parts.web_processes(), parts.tokens.values()))
+
+    until(all_know, 30)
+    parts.database.stop()
+
+
 ROUND: Final = (
     Act("Redis hangs", "redis", Parts.hang_redis, Parts.wake_redis, 3.0),
-    Act("gunicorn is reloaded", "gunicorn", Parts.reload_gunicorn, replaces_workers=True),
+    Act("gunicorn is reloaded", "gunicorn", Parts.reload_gunicorn, replaces=True),
     Act("Redis is killed", "redis", Parts.kill_redis, Parts.start_redis, 2.0),
-    Act("Celery is killed", "celery", Parts.kill_celery, Parts.start_celery, 2.0),
+    Act("Celery is killed", "celery", Parts.kill_celery, Parts.start_celery, 2.0, replaces=True),
     Act(
         "a gunicorn worker is killed",
         "gunicorn",
         Parts.kill_gunicorn_worker,
-        replaces_workers=True,
+        replaces=True,
         cuts=True,
     ),
-    Act("Celery is restarted", "celery", Parts.restart_celery),
+    Act("Celery is restarted", "celery", Parts.restart_celery, replaces=True),
     Act(
         "PostgreSQL is stopped",
         "postgres",
-        lambda parts: parts.database.stop(),
+        _stop_postgres,
         lambda parts: parts.database.start(),
         8.0,
     ),
@@ -81,8 +99,8 @@ class Chaos:
     def rounds(self, seconds: float, pause: float, longest: float) -> None:
         """Act for so many seconds.
 
-        In the second half of the time the web server's processes stay as they are: so they live
-        long enough to see whether anything in them grows.
+        In the second half of a long time the site's processes stay as they are: so they live long
+        enough to see whether anything in them grows.
 
         Args:
             pause: seconds between two acts.
@@ -91,7 +109,7 @@ class Chaos:
         end, half = self._begin + seconds, self._begin + seconds / 2
         for act in self._acts():
             lasts = min(act.lasts, longest)
-            if act.replaces_workers and seconds > 120 and time.monotonic() > half:
+            if act.replaces and seconds > 120 and time.monotonic() > half:
                 continue
             if time.monotonic() + pause + lasts + pause > end:
                 break

@@ -157,6 +157,10 @@ class Parts:
                 found |= dict.fromkeys(_children(self._running[name].pid), name)
         return found
 
+    def web_processes(self) -> set[int]:
+        """Those that answer requests."""
+        return {process for process, name in self.processes().items() if name != "celery"}
+
     # --- Redis ---
 
     def start_redis(self) -> None:

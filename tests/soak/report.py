@@ -53,19 +53,21 @@ def _calls(result: Result) -> Iterator[str]:
             outcome,
             heard[outcome],
             accounts.events[outcome],
+            accounts.left_rows.get(outcome, 0),
             accounts.rows.get(outcome, 0),
             accounts.sums.get(outcome, 0),
         )
         for outcome in OUTCOMES
     ]
-    sums = [sum(row[column] for row in rows) for column in range(1, 5)]  # type: ignore[misc]
+    sums = [sum(row[column] for row in rows) for column in range(1, 6)]  # type: ignore[misc]
     yield from _table(
-        ("", "clients heard", "site told", "ledger's rows", "its figures"),
+        ("", "clients heard", "site told", "left, in rows", "rows in all", "figures"),
         [*rows, ("all", *sums)],
     )
     calls, entries = accounts.lost
-    missing = sums[1] - sums[2]
-    yield f"{missing} told but not in the ledger: {calls} dropped and counted, as the buffer was"
+    missing = sums[1] + accounts.left - sums[3]
+    yield f"{accounts.left} streams were left, of which the site does not tell but the ledger does."
+    yield f"{missing} calls are not in the ledger: {calls} dropped and counted, as the buffer was"
     yield f"full; {missing - calls} lost with processes that were killed ({accounts.at_risk} might"
     yield f"have been). {entries} notes of entries were dropped and counted too."
 
@@ -99,21 +101,23 @@ def _speeds(result: Result) -> Iterator[str]:
 
 
 def _processes(result: Result) -> Iterator[str]:
-    yield "Processes: medians of the second minute and of the last one, for those that had both:"
+    most_threads = max((course.most_threads for course in result.courses), default=0)
+    most_files = max((course.most_files for course in result.courses), default=0)
+    yield f"{len(result.courses)} processes, of which none had more than {most_threads} threads and"
+    yield f"{most_files} open files. Those that lived for three minutes, as medians of the second"
+    yield "and of the last one:"
     yield from _table(
-        ("", "seconds", "MB", "threads", "files", "most threads", "most files"),
+        ("", "seconds", "MB", "threads", "files"),
         [
             (
                 f"{course.part} {course.process}",
                 f"{course.age:.0f}",
-                *(
-                    f"{first:.4g} {last:.4g}" if course.is_long else "-"
-                    for first, last in (course.memory, course.threads, course.files)
-                ),
-                course.most_threads,
-                course.most_files,
+                f"{course.memory[0]:.1f} -> {course.memory[1]:.1f}",
+                f"{course.threads[0]:g} -> {course.threads[1]:g}",
+                f"{course.files[0]:g} -> {course.files[1]:g}",
             )
             for course in result.courses
+            if course.is_long
         ],
     )
 

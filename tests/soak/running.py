@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.soak import accounts, parts
-from tests.soak.accounts import Accounts
-from tests.soak.chaos import Chaos
+from tests.soak.accounts import AFTERWARDS, Accounts
+from tests.soak.chaos import Chaos, Done
 from tests.soak.gauges import Course, Gauges
-from tests.soak.load import Client, Load
+from tests.soak.load import EVICTED_WITHIN, Client, Load
 from tests.soak.parts import Parts
 
 _QUIET: float = 60.0  # seconds until all that was begun must have ended
@@ -67,13 +67,8 @@ def run(
             site.stop()
             found = accounts.gather(site, work.asked, chaos.done)
             logs = site.logs()
-        problems += work.broken + found.problems() + _logged(logs)
+        problems += work.broken + found.problems() + _staff(work, chaos.done) + _logged(logs)
         problems += [text for course in gauges.courses() for text in course.problems()]
-        problems += [
-            f"{seconds:.0f} s after its eviction an answer came back"
-            for seconds in work.evictions
-            if seconds > 60
-        ]
         return Result(found, gauges.courses(), work, counts, problems)
 
 
@@ -85,8 +80,8 @@ def _rest(site: Parts) -> tuple[dict[str, int], list[str]]:
         for asynchronous in (False, False, False, True):
             said = client.inside(asynchronous)
             last[said["process"]] = said
-        living = {pid for pid, name in site.processes().items() if name != "celery"}
-        return living == last.keys() and not any(any(last[p]["holds"].values()) for p in living)
+        living = site.web_processes()
+        return living <= last.keys() and not any(any(last[p]["holds"].values()) for p in living)
 
     quiet = parts.until(is_quiet, _QUIET)
     counts: dict[str, int] = {}
@@ -95,6 +90,31 @@ def _rest(site: Parts) -> tuple[dict[str, int], list[str]]:
             counts[name] = counts.get(name, 0) + number
     problems = [] if quiet else [f"in the end they hold {last}"]
     return counts, problems
+
+
+def _staff(work: Load, done: list[Done]) -> list[str]:
+    """What staff were refused though nothing was away, and answers that outlived their eviction."""
+
+    def away(began: float, *parts: str) -> bool:
+        return any(
+            each.act.part in parts and each.began <= began + 1 <= each.ended + AFTERWARDS + 1
+            for each in done
+        )
+
+    refused = [
+        f"staff got {status} {said}"
+        for began, status, said in work.staff
+        if (status == 503 and not away(began, "postgres"))
+        or (status == 0 and not away(began, "gunicorn"))
+        or (said.get("failed") and not away(began, "redis"))
+        or status not in (0, 200, 503)
+    ]
+    late = [
+        f"{waited:.0f} s after its eviction an answer was served"
+        for waited in work.evictions
+        if waited > EVICTED_WITHIN
+    ]
+    return refused + late
 
 
 def _logged(logs: dict[str, str]) -> list[str]:

@@ -34,7 +34,7 @@ LLMCACHE_PROVIDERS = {
 LLMCACHE_CONFIG = {
     "WRITER": "celery",
     "FLUSH_INTERVAL": 0.5,
-    "BUFFER_SIZE": 100,  # so that a database that is away for long costs records
+    "BUFFER_SIZE": 300,  # so that a database that is away for long costs records
     "BREAKER_COOLDOWN": 1.0,
     "SINGLE_FLIGHT_LEASE": 3.0,
 }

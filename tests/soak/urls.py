@@ -16,6 +16,7 @@ from django.urls import include, path
 import llmcache
 from llmcache import afetching, claims, events, fetching, jobs, maintenance, relays
 from llmcache.decorators import cached_completion
+from llmcache.endpoint import holders
 from llmcache.exceptions import UpstreamError
 from llmcache.http import cache_status
 from llmcache.recorder import recorder
@@ -121,7 +122,10 @@ def staff(request: HttpRequest) -> HttpResponse:
 
 
 def inside(request: HttpRequest) -> HttpResponse:
-    """What this process holds, all of which should be nothing once all is quiet."""
+    """What this process holds, all of which should be nothing once all is quiet. A virtual key
+    that comes with the request is known to it from now on."""
+    if "Authorization" in request.headers:
+        holders.find(request)
     loops = afetching.flights._loops.values()
     holds = {
         "records": recorder.waiting,
