@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ THREADS_MAY_GROW: Final = 4
 FILES_MAY_GROW: Final = 8
 MOST_THREADS: Final = 60
 MOST_FILES: Final = 150
-_PAGE: Final = 4096 / 2**20
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a process went: medians of its second minute and of its last, and its highest values."""
+    """How a process went.
+
+    Attributes:
+        memory, threads, files: of its second minute and of its last: the median of memory, of the
+            others the least, as connections that broke keep theirs until the collector comes by.
+    """
 
     part: str
     process: int
@@ -125,19 +132,19 @@ class Gauges:
         early = [s for s in samples if _WINDOW <= s.age < 2 * _WINDOW] or samples
         late = [s for s in samples if s.age >= age - _WINDOW]
 
-        def medians(name: str) -> tuple[float, float]:
+        def both(name: str, level: Callable[[list[float]], float]) -> tuple[float, float]:
             return (
-                statistics.median(getattr(sample, name) for sample in early),
-                statistics.median(getattr(sample, name) for sample in late),
+                level([getattr(sample, name) for sample in early]),
+                level([getattr(sample, name) for sample in late]),
             )
 
         return Course(
             self._names[process],
             process,
             age,
-            medians("memory"),
-            medians("threads"),
-            medians("files"),
+            both("memory", statistics.median),
+            both("threads", min),
+            both("files", min),
             max(sample.threads for sample in samples),
             max(sample.files for sample in samples),
         )
