@@ -62,7 +62,8 @@ def _stop_postgres(parts: Parts) -> None:
 ROUND: Final = (
     Act("Redis hangs", "redis", Parts.hang_redis, Parts.wake_redis, 3.0),
     Act("gunicorn is reloaded", "gunicorn", Parts.reload_gunicorn, replaces=True),
-    Act("Redis is killed", "redis", Parts.kill_redis, Parts.start_redis, 2.0),
+    # Celery's worker may end with it.
+    Act("Redis is killed", "redis", Parts.kill_redis, Parts.start_redis, 2.0, replaces=True),
     Act("Celery is killed", "celery", Parts.kill_celery, Parts.start_celery, 2.0, replaces=True),
     Act(
         "a gunicorn worker is killed",
@@ -113,9 +114,20 @@ class Chaos:
                 continue
             if time.monotonic() + pause + lasts + pause > end:
                 break
-            time.sleep(pause)
+            self._wait(pause)
             self._do(act, lasts)
-        time.sleep(max(0.0, end - time.monotonic()))
+        self._wait(end - time.monotonic())
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._parts.revive_celery():
+                self._say(f"{self._now:6.1f} s  Celery had ended by itself and is started again")
+            time.sleep(min(left, 0.2))
+
+    @property
+    def _now(self) -> float:
+        return time.monotonic() - self._begin
 
     def _acts(self) -> Iterator[Act]:
         while True:
@@ -125,9 +137,9 @@ class Chaos:
         began = time.time()
         act.first(self._parts)
         if act.second is not None:
-            time.sleep(lasts)
+            self._wait(lasts)
             act.second(self._parts)
         ended = time.time()
         self.done.append(Done(act, began, ended))
-        at = time.monotonic() - self._begin - (ended - began)
+        at = self._now - (ended - began)
         self._say(f"{at:6.1f} s  {act.name}; over after {ended - began:.1f} s")

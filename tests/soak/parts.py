@@ -62,6 +62,7 @@ class Parts:
     _redis: RedisServer | None = None
     _redis_end: ExitStack = field(default_factory=ExitStack)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _celery: list[int] = field(default_factory=list)
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -193,14 +194,30 @@ class Parts:
         os.kill(worker, signal.SIGKILL)
 
     def start_celery(self) -> None:
+        self._celery = []
         self._start("celery", *_CELERY)
 
     def kill_celery(self) -> None:
         """The worker and its children."""
         process = self._running.pop("celery")
         self.killed |= dict.fromkeys(_children(process.pid), time.time())
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def revive_celery(self) -> bool:
+        """Start it again if it has ended by itself, as whatever watches over services does; whether
+        it had. A worker may end so when its Redis does."""
+        process = self._running.get("celery")
+        if process is None:
+            return False
+        if process.poll() is None:
+            self._celery = _children(process.pid)
+            return False
+        self.killed |= dict.fromkeys(self._celery, time.time())
+        self.kill_celery()
+        self.start_celery()
+        return True
 
     def restart_celery(self) -> None:
         """In good order: what it has begun, it ends."""

@@ -104,7 +104,7 @@ def _processes(result: Result) -> Iterator[str]:
     most_threads = max((course.most_threads for course in result.courses), default=0)
     most_files = max((course.most_files for course in result.courses), default=0)
     yield f"{len(result.courses)} processes, of which none had more than {most_threads} threads and"
-    yield f"{most_files} open files. Those that lived for three minutes, in the second and the last:"
+    yield f"{most_files} open files. Those that lived for three minutes, in their second and last:"
     yield from _table(
         ("", "seconds", "MB", "threads", "files"),
         [
