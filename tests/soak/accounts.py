@@ -20,7 +20,7 @@ from tests.soak.questions import FAILING
 OUTCOMES: Final = (HIT, STALE, COALESCED, MISS, BYPASS, ERROR, FAILED)
 UNWRITTEN: Final = 10.0
 """Seconds: records that a killed process had made so shortly before may be lost with it."""
-AFTERWARDS: Final = 4.0
+AFTERWARDS: Final = 8.0
 """Seconds after a part is back until nobody suffers from its absence any more."""
 CARRIER_GONE: Final = "the process that read the stream for all is gone"
 _ONE_EACH: Final = {MISS, BYPASS, ERROR}

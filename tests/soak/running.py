@@ -11,7 +11,7 @@ from tests.soak import accounts, parts
 from tests.soak.accounts import AFTERWARDS, Accounts
 from tests.soak.chaos import Chaos, Done
 from tests.soak.gauges import Course, Gauges
-from tests.soak.load import EVICTED_WITHIN, Client, Load
+from tests.soak.load import EVICTED_WITHIN, PATIENCE, Client, Load
 from tests.soak.parts import Parts
 
 _QUIET: float = 60.0  # seconds until all that was begun must have ended
@@ -97,7 +97,7 @@ def _staff(work: Load, done: list[Done]) -> list[str]:
 
     def away(began: float, *parts: str) -> bool:
         return any(
-            each.act.part in parts and each.began <= began + 1 <= each.ended + AFTERWARDS + 1
+            each.act.part in parts and each.began - PATIENCE <= began <= each.ended + AFTERWARDS
             for each in done
         )
 
