@@ -18,7 +18,7 @@ from tests.soak.parts import Parts
 from tests.soak.questions import FAILING
 
 OUTCOMES: Final = (HIT, STALE, COALESCED, MISS, BYPASS, ERROR, FAILED)
-UNWRITTEN: Final = 10.0
+UNWRITTEN: Final = 5.0
 """Seconds: records that a killed process had made so shortly before may be lost with it."""
 AFTERWARDS: Final = 8.0
 """Seconds after a part is back until nobody suffers from its absence any more."""
