@@ -20,8 +20,9 @@ _WINDOW: Final = (
 _LONG_ENOUGH: Final = 3 * _WINDOW
 MEMORY_MAY_GROW: Final = (1.10, 8.0)
 """After its first minute a process may grow by this factor and so many MB."""
-THREADS_MAY_GROW: Final = 4
-FILES_MAY_GROW: Final = 8
+THREADS_MAY_GROW: Final = 8
+FILES_MAY_GROW: Final = 24
+"""Pools have more connections at one time than at another, and lose all with a server."""
 MOST_THREADS: Final = 60
 MOST_FILES: Final = 150
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") / 2**20
