@@ -7,10 +7,11 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY = $(VENV)/.ready
 PYTEST_ARGS ?=
 SECONDS_EACH ?= 60
+SOAK_MINUTES ?= 10
 
 LITELLM = .venv-litellm
 
-.PHONY: demo test test-litellm lint types fuzz faults bench docs ci clean
+.PHONY: demo test test-litellm lint types fuzz soak faults bench docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +57,9 @@ fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for ea
 
 faults: $(READY)  ## break real parts, and print what callers see and wait for
 	$(BIN)/python -m benchmarks.faults
+
+soak: $(READY)  ## SOAK_MINUTES of load over a whole site while its parts are killed; then its accounts
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m tests.soak
 
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

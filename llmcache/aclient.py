@@ -52,7 +52,8 @@ async def carry_out(plan: Plan) -> Response | AsyncStream:
         if found is not None:
             answer = await _answer(plan, *found)
             if found[1] == STALE and plan.write and plan.digest is not None:
-                revalidation.in_task(plan, plan.digest, lambda: afetching.ask(plan))
+                made = found[0].created
+                revalidation.in_task(plan, plan.digest, lambda: afetching.ask(plan), made)
             return answer
         if call.controls.only_if_cached or not plan.may_follow:
             found = await similar.amatch(plan)

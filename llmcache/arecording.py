@@ -55,6 +55,7 @@ def record(
     """As `recording.record`."""
     info = plan.info(plan.outcome, plan.reason)
     live = _record(plan, source, first, info, started)
+    recorder.stream_opened()
     return AsyncStream(live, info, hide_usage=not plan.call.wants_usage_chunk)
 
 
@@ -68,6 +69,9 @@ async def _record(
             chunks.append(chunk)
             yield chunk
             chunk = await anext(source, None)
+    except (GeneratorExit, asyncio.CancelledError):
+        recorder.stream_left(plan, info, time())
+        raise
     except Exception as error:
         await failed(plan, error)
         raise
@@ -172,6 +176,7 @@ async def _reader(
     info = plan.info(outcome, plan.reason)
     live = _read(plan, flight, broadcast, info)
     await anext(live)  # from here on it leaves the broadcast when it is closed or forgotten
+    recorder.stream_opened()
     return AsyncStream(
         live, info, hide_usage=not plan.call.wants_usage_chunk, has_other_readers=broadcast.others
     )
@@ -186,6 +191,9 @@ async def _read(
         while await broadcast.pull(position):
             yield broadcast.events[position]
             position += 1
+    except (GeneratorExit, asyncio.CancelledError):
+        recorder.stream_left(plan, info, time())
+        raise
     except Abandoned:
         error = StreamBroken("the caller who had opened the stream was interrupted")
         await failed(plan, error)

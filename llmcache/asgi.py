@@ -16,7 +16,8 @@ from llmcache.recorder import recorder
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""Of a scope, a `Receive` and a `Send`; frameworks differ in how they type these."""
 
 
 def with_lifespan(application: Application) -> Application:

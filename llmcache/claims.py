@@ -32,8 +32,9 @@ _FIRST_PAUSE: Final = 0.004
 _LONGEST_PAUSE: Final = 0.1
 _NOTE_STAYS: Final = 2.0
 """Seconds: those who wait look every tenth of one."""
-_WORKER_TAKES: Final = 10.0
-"""Seconds that a worker has to store what it was sent, before others stop waiting for it."""
+_WORKER_TAKES: Final = (1.0, 10.0)
+"""Seconds that a worker has to store what it was sent, before others stop waiting for it: at the
+least, and at the most. In between as long as the provider took: then asking again is no slower."""
 _NOTE: Final = "note "
 """Before the name in the seal of a note: none opens as an entry, nor the reverse."""
 _NOTE_LASTS: Final = 300.0
@@ -48,18 +49,20 @@ class Claim:
         name: what is claimed: a digest.
     """
 
-    __slots__ = ("backend", "name", "store", "token")
+    __slots__ = ("_since", "backend", "name", "store", "token")
 
     def __init__(self, store: Store, backend: BaseBackend, name: str) -> None:
         self.store = store
         self.backend = backend
         self.name = name
         self.token = CLAIM + secrets.token_bytes(16)
+        self._since = monotonic()
 
     def took(self, held: bytes) -> bool:
         """Whether what the store holds is this claim; if so, it is renewed from now on."""
         if held != self.token:
             return False
+        self._since = monotonic()
         _keeper.keep(self)
         return True
 
@@ -95,7 +98,10 @@ class Claim:
             note = seal(_NOTE + self.name, b"", created=time(), header=said)
         except EnvelopeError:  # there is no key to encrypt it: those who wait ask for themselves
             return None, 0.0
-        return note, _WORKER_TAKES if "written_by_a_worker" in said else _NOTE_STAYS
+        if "written_by_a_worker" not in said:
+            return note, _NOTE_STAYS
+        least, most = _WORKER_TAKES
+        return note, min(most, max(least, monotonic() - self._since))
 
 
 def failed(store: Store, error: Exception) -> None:

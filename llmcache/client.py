@@ -43,7 +43,8 @@ def carry_out(plan: Plan) -> Response | Stream:
         if found is not None:
             answer = _answer(plan, *found)
             if found[1] == STALE and plan.write and plan.digest is not None:
-                revalidation.in_thread(plan, plan.digest, lambda: fetching.ask(plan))
+                made = found[0].created
+                revalidation.in_thread(plan, plan.digest, lambda: fetching.ask(plan), made)
             return answer
         if call.controls.only_if_cached or not plan.may_follow:
             found = similar.match(plan)  # else whoever leads the flight does that, for all

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import time
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE: Final = 30.0  # seconds between two tries of a database that is away
 _AT_EXIT: Final = 5.0  # seconds that the last writing may take
 _BATCH: Final = 10_000
+LEFT: Final = "left before its end"
+"""The reason of a live stream's call whose reader went away."""
 
 
 class Recorder:
@@ -102,11 +104,12 @@ class Recorder:
             and _has_database()
         )
 
-    def call(self, plan: Plan, info: CacheInfo, now: float) -> None:
+    def call(self, plan: Plan, info: CacheInfo, now: float, *, wake: bool = True) -> None:
         """Note how a call ended.
 
         Args:
             now: unix seconds.
+            wake: whether the thread may be started and woken, for which locks are taken.
         """
         if not self._on and not self.is_on:
             return
@@ -140,6 +143,8 @@ class Recorder:
                     source.noted if source is not None else None,
                 )
             )
+            if not wake:
+                return
             if self._thread is None:
                 self._start()
             if len(calls) >= self._enough and not self._wake.is_set():
@@ -158,6 +163,20 @@ class Recorder:
         """Note that a call ended in an error."""
         info = plan.info(FAILED, f"{type(error).__name__}: {error}")
         self.call(plan, info, time())
+
+    def stream_opened(self) -> None:
+        """Be ready for a stream that is left before its end."""
+        if self._thread is None and self.is_on:
+            self._start()
+
+    def stream_left(self, plan: Plan, info: CacheInfo, now: float) -> None:
+        """Note that nobody reads a stream any more, which may never have come to its end.
+
+        Takes no lock: the collector of garbage may end a forgotten stream at any moment.
+        """
+        info.reason = LEFT
+        info.latency = perf_counter() - plan.started
+        self.call(plan, info, now, wake=False)
 
     def entries(self, records: Sequence[EntryRecord]) -> None:
         """Note that a store has taken new entries."""

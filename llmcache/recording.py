@@ -66,6 +66,8 @@ def record(plan: Plan, source: Iterator[bytes], first: bytes | None, started: fl
     """
     info = plan.info(plan.outcome, plan.reason)
     live = _record(plan, source, first, info, started)
+    next(live)  # from here on it notes when it is closed or forgotten
+    recorder.stream_opened()
     return Stream(live, info, hide_usage=not plan.call.wants_usage_chunk)
 
 
@@ -74,11 +76,15 @@ def _record(
 ) -> Generator[bytes, None, None]:
     chunks: list[bytes] = []
     try:
+        yield b""
         chunk = first
         while chunk is not None:
             chunks.append(chunk)
             yield chunk
             chunk = next(source, None)
+    except GeneratorExit:
+        recorder.stream_left(plan, info, time())
+        raise
     except Exception as error:
         failed(plan, error)
         raise
@@ -188,6 +194,7 @@ def _reader(plan: Plan, outcome: str, flight: Flight[Envelope], broadcast: Broad
     info = plan.info(outcome, plan.reason)
     live = _read(plan, flight, broadcast, info)
     next(live)  # from here on it leaves the broadcast when it is closed or forgotten
+    recorder.stream_opened()
     return Stream(
         live, info, hide_usage=not plan.call.wants_usage_chunk, has_other_readers=broadcast.others
     )
@@ -202,6 +209,9 @@ def _read(
         while broadcast.pull(position):
             yield broadcast.events[position]
             position += 1
+    except GeneratorExit:
+        recorder.stream_left(plan, info, time())
+        raise
     except Abandoned:
         error = StreamBroken("the caller who had opened the stream was interrupted")
         failed(plan, error)

@@ -37,7 +37,7 @@ Key = str | tuple[str, ...]
 """What is to be renewed: an entry's digest, or those of several items of one embedding call."""
 
 _lock = threading.Lock()
-_sent: dict[tuple[str, str], float] = {}
+_sent: dict[tuple[str, str, float], float] = {}
 _background: Final[set[asyncio.Task[None]]] = set()
 
 
@@ -50,14 +50,15 @@ def _start_afresh() -> None:
 os.register_at_fork(after_in_child=_start_afresh)
 
 
-def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked]) -> None:
+def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked], made: float = 0.0) -> None:
     """Renew what is stale, unless somebody is at it already.
 
     Args:
         key: the flight's, so that a caller who needs the new answer can wait for it.
         ask: calls upstream.
+        made: unix seconds at which the entry was made; 0.0 for several items.
     """
-    if _recently_sent(plan):
+    if _recently_sent(plan, made):
         return
     place = (plan.store, key)
     flight, leads = fetching.flights.join(place)
@@ -75,7 +76,7 @@ def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked]) -> None:
         nonlocal claim, end
         stored_elsewhere = False  # whether whoever stores the answer ends the flight
         try:
-            if _handed_over(plan):
+            if _handed_over(plan, made):
                 return
             mine, claim = _agree(plan, key)
             if not mine:
@@ -104,9 +105,9 @@ def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked]) -> None:
     threading.Thread(target=renew, name="llmcache-refresh", daemon=True).start()
 
 
-def in_task(plan: Plan, key: Key, ask: Callable[[], Awaitable[Asked]]) -> None:
+def in_task(plan: Plan, key: Key, ask: Callable[[], Awaitable[Asked]], made: float = 0.0) -> None:
     """As `in_thread`, for the running event loop."""
-    if _recently_sent(plan):
+    if _recently_sent(plan, made):
         return
     place = (plan.store, key)
     flight, leads = afetching.flights.join(place)
@@ -117,7 +118,7 @@ def in_task(plan: Plan, key: Key, ask: Callable[[], Awaitable[Asked]]) -> None:
         claim: Claim | None = None
         end: BaseException | None = None
         try:
-            if task_queue.chosen() is not None and await run_in_thread(_handed_over, plan):
+            if task_queue.chosen() is not None and await run_in_thread(_handed_over, plan, made):
                 return
             mine, claim = await _aagree(plan, key)
             if not mine:
@@ -224,20 +225,21 @@ def _failed(error: Exception) -> None:
 # --- handing over ---
 
 
-def _place(plan: Plan) -> tuple[str, str]:
+def _place(plan: Plan, made: float) -> tuple[str, str, float]:
     assert plan.store is not None and plan.digest is not None
-    return plan.store.alias, plan.digest
+    return plan.store.alias, plan.digest, made
 
 
-def _recently_sent(plan: Plan) -> bool:
-    """Whether a worker has been told of the entry not long ago."""
+def _recently_sent(plan: Plan, made: float) -> bool:
+    """Whether a worker has been told of this very entry not long ago. One that has taken its place
+    since, and is stale in its turn, is another."""
     if not _sent or plan.digest is None:
         return False
     with _lock:
-        return monotonic() - _sent.get(_place(plan), -_SEND_AGAIN) < _SEND_AGAIN
+        return monotonic() - _sent.get(_place(plan, made), -_SEND_AGAIN) < _SEND_AGAIN
 
 
-def _handed_over(plan: Plan) -> bool:
+def _handed_over(plan: Plan, made: float) -> bool:
     """Send the call to a worker, if there is one and the call can travel. Items of an embedding
     call cannot: they are renewed together, by one call of this process."""
     queue, store = task_queue.chosen(), plan.store
@@ -252,16 +254,16 @@ def _handed_over(plan: Plan) -> bool:
     request = _request(plan)
     if request is None:
         return False
-    alias, digest = _place(plan)
+    place = alias, digest, _ = _place(plan, made)
     if not task_queue.send(queue, "refresh_entry", alias=alias, digest=digest, request=request):
         return False
     with _lock:
         now = monotonic()
         if len(_sent) >= _MOST:
-            for place in [place for place, at in _sent.items() if now - at >= _SEND_AGAIN]:
-                del _sent[place]
+            for old in [old for old, at in _sent.items() if now - at >= _SEND_AGAIN]:
+                del _sent[old]
         if len(_sent) < _MOST:
-            _sent[alias, digest] = now
+            _sent[place] = now
     return True
 
 

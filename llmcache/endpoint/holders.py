@@ -21,6 +21,8 @@ from llmcache.models import VirtualKey
 from llmcache.virtual_keys import Holder, hashed
 
 _MOST: Final = 10_000
+_OUTAGE: Final = 300.0
+"""Seconds since the database called a key good, for which it stays so while that is away."""
 _NOTED_EVERY: Final = 60.0
 """Seconds between two notes of when a key was used last."""
 
@@ -34,7 +36,7 @@ class _Known:
 
     def forget(self, **kwargs: Any) -> None:
         self._lock = threading.Lock()
-        self._holders: dict[str, tuple[Holder | None, float]] = {}
+        self._holders: dict[str, tuple[Holder | None, float, float]] = {}
         self._noted: dict[int, float] = {}
 
     def get(self, digest: str) -> tuple[Holder | None] | None:
@@ -44,10 +46,21 @@ class _Known:
         return (found[0],)
 
     def put(self, digest: str, holder: Holder | None) -> None:
+        now = monotonic()
         with self._lock:
             if len(self._holders) >= _MOST:
                 self._holders.clear()  # whoever tries many tokens makes us look again
-            self._holders[digest] = holder, monotonic() + conf.config().flush_interval
+            self._holders[digest] = holder, now + conf.config().flush_interval, now
+
+    def keep(self, digest: str) -> Holder | None:
+        """The holder of a key that cannot be looked up now, if it was good not long ago."""
+        now = monotonic()
+        with self._lock:
+            holder, _, checked = self._holders.get(digest, (None, 0.0, 0.0))
+            if holder is None or now - checked >= _OUTAGE:
+                return None
+            self._holders[digest] = holder, now + conf.config().flush_interval, checked
+            return holder
 
     def is_to_be_noted(self, pk: int) -> bool:
         now = monotonic()
@@ -123,12 +136,22 @@ def _looked_up(digest: str) -> Holder | None:
         row = VirtualKey.objects.filter(digest=digest, is_active=True).first()
     except DatabaseError as error:
         events.warn_once("key_error", "Virtual keys cannot be looked up: %s", error)
+        kept = _known.keep(digest)
+        if kept is not None:
+            return kept
         raise Refused(503, "The keys cannot be checked just now.", "keys_unavailable") from error
     holder = None if row is None else row.holder()
     _known.put(digest, holder)
     if row is not None and _known.is_to_be_noted(row.pk):
-        earlier = timezone.now() - timedelta(seconds=_NOTED_EVERY)
-        rows = VirtualKey.objects.filter(pk=row.pk)
-        if row.last_used is None or row.last_used < earlier:
-            rows.update(last_used=timezone.now())
+        _note(row)
     return holder
+
+
+def _note(row: VirtualKey) -> None:
+    """Note when a key was used; a database that goes away meanwhile costs only that."""
+    now = timezone.now()
+    if row.last_used is None or row.last_used < now - timedelta(seconds=_NOTED_EVERY):
+        try:
+            VirtualKey.objects.filter(pk=row.pk).update(last_used=now)
+        except DatabaseError as error:
+            events.warn_once("key_error", "The use of a virtual key is not noted: %s", error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -222,16 +223,73 @@ def test_a_site_can_say_itself_who_calls(caller: Caller) -> None:
     assert [one["X-LLMCache-Outcome"] for one in found] == ["miss", "miss", "hit"]
 
 
-def test_keys_that_cannot_be_looked_up_are_a_503(caller: Caller, key: Callable[..., str]) -> None:
-    token = key()
+@contextmanager
+def no_keys() -> Iterator[None]:
+    """A database that cannot tell who has which key."""
     with connection.schema_editor() as editor:
         editor.alter_db_table(VirtualKey, "llmcache_virtualkey", "elsewhere")
     try:
-        holders.forget()
-        assert caller.post("v1/chat/completions", CHAT, token).status_code == 503
+        yield
     finally:
         with connection.schema_editor() as editor:
             editor.alter_db_table(VirtualKey, "elsewhere", "llmcache_virtualkey")
+
+
+def test_keys_that_cannot_be_looked_up_are_a_503(caller: Caller, key: Callable[..., str]) -> None:
+    token = key()
+    with no_keys():
+        holders.forget()
+        assert caller.post("v1/chat/completions", CHAT, token).status_code == 503
+
+
+SOON = {"LLMCACHE_CONFIG": {"FLUSH_INTERVAL": 0.01}}
+
+
+def asked_again(caller: Caller, token: str) -> int:
+    """The status of a request, once what is known of keys has to be looked up anew."""
+    time.sleep(0.02)
+    status: int = caller.post("v1/chat/completions", CHAT, token).status_code
+    return status
+
+
+@override_settings(**SOON)
+def test_a_key_that_was_good_stays_so_while_the_database_is_away(
+    caller: Caller, key: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = key()
+    assert asked_again(caller, token) == 200
+    with no_keys():
+        assert [asked_again(caller, token) for _ in range(3)] == [200, 200, 200]
+        assert asked_again(caller, "llmc-unheard-of") == 503
+        monkeypatch.setattr(holders, "_OUTAGE", 0.01)
+        assert asked_again(caller, token) == 503  # by then it may be revoked
+
+
+@override_settings(**SOON)
+def test_a_key_that_is_revoked_is_not_good_when_the_database_goes_away(
+    caller: Caller, key: Callable[..., str]
+) -> None:
+    token = key()
+    assert asked_again(caller, token) == 200
+    VirtualKey.objects.update(is_active=False)
+    assert asked_again(caller, token) == 401
+    with no_keys():
+        assert asked_again(caller, token) == 503
+
+
+def test_a_database_that_cannot_be_written_lets_keys_in(
+    caller: Caller, key: Callable[..., str]
+) -> None:
+    token = key()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TRIGGER read_only BEFORE UPDATE ON llmcache_virtualkey "
+            "BEGIN SELECT RAISE(FAIL, 'read-only'); END"
+        )
+        try:
+            assert caller.post("v1/chat/completions", CHAT, token).status_code == 200
+        finally:
+            cursor.execute("DROP TRIGGER read_only")
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -200,9 +200,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def running() -> Iterator[Provider]:
-    """A provider that listens, until the block ends."""
-    made = Provider()
+def running(made: Provider | None = None) -> Iterator[Provider]:
+    """A provider that listens, until the block ends.
+
+    Args:
+        made: one of another kind.
+    """
+    made = made or Provider()
     made.script(answer())
     server = _Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"provider": made}))
     made.base_url = f"http://127.0.0.1:{server.server_port}/v1"

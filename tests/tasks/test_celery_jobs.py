@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from tests.servers.celery import Site, end_worker
 from tests.servers.provider import CHAT, Provider, answer
 
@@ -54,6 +56,42 @@ def test_the_worker_renews_a_stale_entry_once_for_all_who_were_served_it(
     assert renewed == ["hit", "chatcmpl-2"]
     assert len(provider.requests) == 2  # the first, and one renewal
     assert celery_site.run("say(Entry.objects.get().tags.get().name)") == "daily"
+
+
+OFTEN_STALE = """
+import asyncio
+def outcome():
+    answer = ask("news", ttl=0.2, **{"stale-while-revalidate": 600})
+    return [answer.cache.outcome, answer.id]
+
+async def aoutcome():
+    messages = [{"role": "user", "content": "news"}]
+    cache = {"ttl": 0.2, "stale-while-revalidate": 600}
+    answer = await llmcache.acompletion("m", messages=messages, cache=cache)
+    await asyncio.sleep(0.05)  # its task goes on
+    return [answer.cache.outcome, answer.id]
+
+seen = []
+end = time.monotonic() + 30
+with asyncio.Runner() as runner:
+    while len({identity for _, identity in seen}) < 4 and time.monotonic() < end:
+        seen.append(%s)
+        time.sleep(0.05)
+say(seen)
+"""
+
+
+@pytest.mark.parametrize("call", ["outcome()", "runner.run(aoutcome())"])
+def test_one_process_has_an_entry_renewed_as_often_as_it_is_stale(
+    celery_site: Site, provider: Provider, call: str
+) -> None:
+    celery_site.config = QUEUE
+    provider.script(*(answer({**CHAT, "id": f"chatcmpl-{number}"}) for number in range(9)))
+    with celery_site.worker():
+        seen = celery_site.run(OFTEN_STALE % call)
+    assert len({identity for _, identity in seen}) == 4
+    first_hit = next(number for number, (outcome, _) in enumerate(seen) if outcome == "stale")
+    assert "miss" not in {outcome for outcome, _ in seen[first_hit:]}
 
 
 def test_a_call_with_a_key_of_its_own_is_renewed_by_its_own_process(

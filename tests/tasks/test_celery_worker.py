@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.servers.celery import Site, end_worker
-from tests.servers.provider import CHAT, Provider, answer, delta, events, stream
+from tests.servers.provider import CHAT, Handler, Provider, answer, delta, events, stream
 
 QUEUE = {"WRITER": "celery", "RECORDER": "celery"}
 COUNTS = """
@@ -42,6 +43,38 @@ def test_a_worker_stores_what_one_process_asked_and_another_process_hits(
     assert counts == {"calls": 2, "entries": 1, "counted": 2}
     assert celery_site.run("say(Entry.objects.get().tags.get().name)") == "greeting"
     assert len(provider.requests) == 1
+
+
+def test_those_who_wait_for_a_worker_that_is_away_ask_for_themselves_soon(
+    celery_site: Site, provider: Provider
+) -> None:
+    celery_site.config = QUEUE
+
+    def late(handler: Handler) -> None:
+        time.sleep(1)
+        answer(CHAT)(handler)
+
+    provider.script(late)
+    outcomes, seconds = celery_site.run(
+        """
+        import asyncio, threading
+        from llmcache import claims
+        outcomes = []
+        leader = threading.Thread(target=lambda: outcomes.append(ask("hello").cache.outcome))
+        leader.start()
+        while not claims._keeper._claims:
+            time.sleep(0.01)
+        began = time.monotonic()
+        messages = [{"role": "user", "content": "hello"}]
+        follower = llmcache.acompletion("m", messages=messages)  # as another process does
+        outcomes.append(asyncio.run(follower).cache.outcome)
+        leader.join()
+        say([outcomes, time.monotonic() - began])
+        """
+    )
+    assert outcomes == ["miss", "miss"]
+    assert seconds < 8  # about as long as the leader, and not the ten of a slow provider
+    assert len(provider.requests) == 2
 
 
 def test_async_callers_hand_their_answers_to_the_worker_too(
