@@ -124,9 +124,9 @@ async def share(
         elif end is None:
             end = Unshared()  # other processes would wait in vain for what is not stored
         return envelope, plan.outcome
-    except Exception as error:
+    except BaseException as error:
         end = error
-        if not flight.done():
+        if isinstance(error, Exception) and not flight.done():
             flight.set_exception(error)
         raise
     finally:
@@ -212,10 +212,10 @@ async def _agree(
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     waiting = Wish() if listener is None else listener
     try:
-        held: bytes | None = await backend.aclaim(claim.name, claim.token, claims.lease())
+        held: bytes | None = await _claimed(claim)
         for pause in claims.pauses(patience()):
             if held is None:
-                held = await backend.aclaim(claim.name, claim.token, claims.lease())
+                held = await _claimed(claim)
             if claim.took(held):
                 found = await lookup()  # it may have been stored just before the claim
                 if found is None:
@@ -237,9 +237,27 @@ async def _agree(
         return None, None
     except Exception as error:
         claims.failed(store, error)
+        if claim.is_kept:
+            await in_any_case(claim.aend())
         return None, None
+    except BaseException:  # whoever waits is not to wait for this one
+        await in_any_case(claim.aend())
+        raise
     events.count("follower_timeout")
     return None, None
+
+
+async def _claimed(claim: Claim) -> bytes:
+    """What the store holds once the claim is made. A caller who is cancelled leaves when that is
+    known: a thread that makes the claim cannot be called back.
+    """
+    making = asyncio.ensure_future(claim.backend.aclaim(claim.name, claim.token, claims.lease()))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait({making})
+        making.cancelled() or making.exception()
+        raise
 
 
 async def write(

@@ -111,8 +111,8 @@ async def _lead(
     finally:
         if not begun:
             broadcast.abandon()
-            await broadcast.leave()
             afetching.flights.land((plan.store, plan.digest))
+            await broadcast.leave()
 
 
 async def _events(
@@ -143,9 +143,9 @@ async def _events(
             )
         else:
             end = Unshared()  # other processes would wait in vain for what is not stored
-    except Exception as error:
+    except BaseException as error:
         end = error
-        if not flight.done():
+        if isinstance(error, Exception) and not flight.done():
             flight.set_exception(error)
         raise
     finally:

@@ -66,6 +66,11 @@ class Claim:
         _keeper.keep(self)
         return True
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is this process's, and renewed."""
+        return _keeper.has(self)
+
     def end(self, error: BaseException | None = None) -> None:
         """Give the claim up: the answer is stored, or the call ended in an error."""
         _keeper.drop(self)
@@ -201,6 +206,9 @@ class _Keeper:
                     target=self._run, name="llmcache-claims", daemon=True
                 )
                 self._thread.start()
+
+    def has(self, claim: Claim) -> bool:
+        return claim in self._claims
 
     def drop(self, claim: Claim) -> None:
         with self._lock:

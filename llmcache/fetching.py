@@ -135,9 +135,9 @@ def share(
         elif end is None:
             end = Unshared()  # other processes would wait in vain for what is not stored
         return envelope, plan.outcome
-    except Exception as error:
+    except BaseException as error:
         end = error
-        if not flight.done():
+        if isinstance(error, Exception) and not flight.done():
             flight.set_exception(error)
         raise
     finally:
@@ -273,7 +273,12 @@ def _agree(
         return None, None
     except Exception as error:
         claims.failed(store, error)
+        if claim.is_kept:
+            claim.end()
         return None, None
+    except BaseException:  # whoever waits is not to wait for this one
+        claim.end()
+        raise
     events.count("follower_timeout")
     return None, None
 

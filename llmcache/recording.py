@@ -122,8 +122,8 @@ def _lead(plan: Plan, flight: Flight[Envelope], broadcast: Broadcast) -> Stream 
     finally:
         if not begun:
             broadcast.abandon()
-            broadcast.leave()
             fetching.flights.land((plan.store, plan.digest))
+            broadcast.leave()
 
 
 def _events(
@@ -162,9 +162,9 @@ def _events(
             fetching.write(plan, [item], envelope, land)
         else:
             end = Unshared()  # other processes would wait in vain for what is not stored
-    except Exception as error:
+    except BaseException as error:
         end = error
-        if not flight.done():
+        if isinstance(error, Exception) and not flight.done():
             flight.set_exception(error)
         raise
     finally:

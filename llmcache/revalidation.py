@@ -140,10 +140,13 @@ def in_task(plan: Plan, key: Key, ask: Callable[[], Awaitable[Asked]], made: flo
             if not flight.done():
                 flight.set_exception(error)
             _failed(error)
+        except BaseException as error:  # the loop ends
+            end = error
+            raise
         finally:
             afetching.flights.land(place)
             if claim is not None:
-                await claim.aend(end)
+                await afetching.in_any_case(claim.aend(end))
 
     # The loop keeps only weak references to its tasks.
     task = asyncio.get_running_loop().create_task(renew())
@@ -188,6 +191,9 @@ async def _aagree(plan: Plan, key: Key) -> tuple[bool, Claim | None]:
     except Exception as error:
         claims.failed(claim.store, error)
         return True, claim if mine else None
+    except BaseException:  # the loop ends
+        await afetching.in_any_case(claim.aend())
+        raise
     if not _is_fresh(claim.store, stored, key):
         return True, claim
     await claim.aend()
