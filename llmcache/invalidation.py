@@ -33,7 +33,7 @@ from llmcache.querysets import EvictionQuerySet
 from llmcache.records import EntryRecord
 from llmcache.store import Store, backend_of, living, names_of
 from llmcache.text import clean
-from llmcache.tombstones import EVERYWHERE, MOST, tombstones
+from llmcache.tombstones import ALL, EVERYWHERE, MOST, tombstones
 
 What = Eviction.What
 
@@ -156,8 +156,9 @@ class Poller:
 
 def _remember(log: EvictionQuerySet) -> None:
     """Read what was evicted before this process began."""
-    for clearing in log.filter(what=What.ALIAS, part_of=None):
-        _bury(clearing, ())
+    named = log.filter(part_of=None).exclude(what=What.ENTRIES).reverse()[:MOST]
+    for operation in reversed(named):
+        _bury(operation, ())
     last: list[tuple[Eviction, list[str]]] = []
     number = 0
     for eviction in log.exclude(digests="").reverse().iterator(chunk_size=20):
@@ -195,12 +196,13 @@ def apply(eviction: Eviction) -> None:
 def _bury(eviction: Eviction, digests: Sequence[str]) -> None:
     operation = eviction.part_of or eviction
     moment = operation.created.timestamp()
-    if operation.what != What.ALIAS:
-        tombstones.bury(digests, _names(eviction.alias), moment)
-    elif eviction is operation:
-        tombstones.clear(_names(eviction.alias), moment)
-    elif len(digests) == 1:  # it was on its way when its store was cleared
-        tombstones.bury(digests, _names(eviction.alias), moment)
+    aliases = _names(eviction.alias)
+    if operation.what == What.ENTRIES or eviction is not operation:
+        tombstones.bury(digests, aliases, moment)
+    elif operation.what == What.ALIAS:
+        tombstones.bury_all(*ALL, aliases, moment)
+    else:
+        tombstones.bury_all(operation.what, operation.value, aliases, moment)
 
 
 def _names(alias: str) -> set[str]:

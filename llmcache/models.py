@@ -12,6 +12,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from llmcache import text
 from llmcache.querysets import (
     CallQuerySet,
     EntryQuerySet,
@@ -22,7 +23,7 @@ from llmcache.querysets import (
 from llmcache.virtual_keys import VirtualKey as VirtualKey
 
 ALIAS_LENGTH = 64
-NAME_LENGTH = 200
+NAME_LENGTH = text.NAME_LENGTH
 LABEL_LENGTH = 100
 REASON_LENGTH = 255
 PREVIEW_LENGTH = 200

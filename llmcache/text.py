@@ -7,6 +7,9 @@ from typing import Final
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
+NAME_LENGTH: Final = 200
+"""Characters of a tag, a namespace, a scope or a model's name that the database keeps."""
+
 
 def clean(value: str | None, longest: int | None = None) -> str:
     """Text that every database takes: NUL and lone surrogates replaced by U+FFFD, None by "".

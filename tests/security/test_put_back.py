@@ -19,7 +19,7 @@ import llmcache
 from llmcache import backends, invalidation, maintenance, recorder, tombstones
 from llmcache.envelope import Envelope
 from llmcache.models import Entry, Eviction
-from llmcache.tombstones import EVERYWHERE, RESEALED, Tombstones
+from llmcache.tombstones import ALL, EVERYWHERE, RESEALED, Tombstones
 
 pytestmark = pytest.mark.django_db
 ASK = {"model": "m", "messages": [{"role": "user", "content": "What is ambergris?"}]}
@@ -172,16 +172,25 @@ def test_what_staff_have_imported_after_its_eviction_serves(
     assert ask(door).id == first.id
 
 
-def test_what_the_index_did_not_know_when_the_store_was_cleared_is_a_miss_too(
-    door: Any, shared: str, counted: Callable[[str], int]
+@pytest.mark.parametrize("by", ["clear", "tag", "namespace", "scope", "model"])
+def test_what_the_index_did_not_know_when_it_was_evicted_is_a_miss_too(
+    door: Any, shared: str, by: str, counted: Callable[[str], int]
 ) -> None:
     first = door.completion(**ASK, cache=CACHE)
     data = stored(shared, first.cache.key)
     recorder.recorder._start_afresh()  # the index never learns of it
-    maintenance.clear("default")
-    put_back(shared, first.cache.key, data)
-    assert ask(door).id != first.id
+    value = {"tag": "whales", "namespace": "sea", "scope": "ahab", "model": "m"}
+    if by == "clear":
+        maintenance.clear("default")
+        put_back(shared, first.cache.key, data)
+    else:
+        llmcache.evict(**{by: value[by]})
+    assert stored(shared, first.cache.key) == data
+    second = ask(door)
+    assert second.id != first.id
     assert counted("put_back") == 1
+    as_in_a_new_process()
+    assert ask(door).id == second.id
 
 
 def test_an_eviction_from_layers_holds_for_each_of_them(
@@ -236,7 +245,7 @@ def envelope(created: float, **header: Any) -> Envelope:
 def test_a_call_counts_from_its_beginning_or_from_when_staff_stored_it() -> None:
     known = Tombstones()
     known.bury(["a"], [EVERYWHERE], 100.0)
-    known.clear(["default"], 200.0)
+    known.bury_all(*ALL, ["default"], 200.0)
     for digest, alias, opened, covered in (
         ("a", "x", envelope(99.0), True),
         ("a", "x", envelope(101.0), False),
