@@ -45,7 +45,7 @@ def prepare(
         why_not = policy.refusal(call.kind, parsed)
         if call.kind in OWN_KINDS and parsed.get("model"):
             header["priced_as"] = str(parsed["model"])
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         header["usage"] = Usage().as_dict()
         why_not = f"the answer's format is not understood ({error!r})"
     envelope = unstored(payload, now, is_stream=chunks is not None)

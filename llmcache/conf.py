@@ -39,6 +39,7 @@ class BackendSettings:
     """One alias of `LLMCACHE`, the shape of Django's CACHES and STORAGES.
 
     Attributes:
+        location: where it is. A URL may hold a password, so no repr shows it, nor the options.
         timeout: default time to live in seconds; None keeps entries until evicted; 0 stores
             nothing.
         key_prefix, version: both are part of every stored key; a change of either starts afresh.
@@ -47,7 +48,7 @@ class BackendSettings:
 
     alias: str
     backend: str = DEFAULT_BACKEND
-    location: str = ""
+    location: str = field(default="", repr=False)
     timeout: float | None = 86400
     key_prefix: str = ""
     version: int = 1

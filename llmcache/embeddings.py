@@ -105,18 +105,13 @@ class Batch:
         """
         plan, missing = self.plan, self.missing
         self._seconds = seconds
-        parsed = orjson.loads(body)
-        data = parsed.get("data") if isinstance(parsed, dict) else None
-        if not isinstance(data, list) or len(data) != len(missing):
-            number = len(data) if isinstance(data, list) else 0
-            raise ServerFailed(
-                f"asked for {len(missing)} embeddings and got {number}",
-                provider=plan.route.upstream.name,
-            )
-        data = sorted(data, key=lambda part: part.get("index", 0))
+        try:
+            parsed = orjson.loads(body)
+            data = _in_order(parsed, len(missing))
+        except ValueError as error:
+            raise ServerFailed(str(error), provider=plan.route.upstream.name) from error
         items = self._items()
-        usage = (parsed.get("usage") or {}).get("prompt_tokens", 0)
-        tokens = apportion(usage, [len(items[digest]) for digest in missing])
+        tokens = apportion(_tokens(parsed), [len(items[digest]) for digest in missing])
         entries = []
         for digest, part, share in zip(missing, data, tokens, strict=True):
             part.pop("index", None)
@@ -126,12 +121,12 @@ class Batch:
                 "model": plan.call.model,
                 "seconds": round(seconds, 6),
                 "usage": Usage(input=share).as_dict(),
-                "answered_by": parsed.get("model", plan.route.model),
+                "answered_by": parsed.get("model") or plan.route.model,
             }
             envelope = answers.unstored(payload, now)
             envelope.note(header)
             self.found[digest] = envelope
-            if plan.write and part.get("embedding"):
+            if plan.write and _is_whole(part["embedding"]):
                 material = keys.item_material(plan.material or {}, items[digest])
                 item = answers.entry(plan, digest, payload, header, now, material=material)
                 if item is not None:
@@ -210,6 +205,40 @@ class Batch:
             info.age = max(0.0, now - min(envelope.created for envelope in stored))
             info.similarity = 1.0
         return body, info
+
+
+def _in_order(parsed: Any, number: int) -> list[dict[str, Any]]:
+    """The parts of a provider's answer, in the order of the items that were asked for.
+
+    Raises:
+        ValueError: they are not one embedding for each item, so none can be told to be an item's.
+    """
+    data = parsed.get("data") if isinstance(parsed, dict) else None
+    if not isinstance(data, list) or len(data) != number:
+        found = len(data) if isinstance(data, list) else 0
+        raise ValueError(f"asked for {number} embeddings and got {found}")
+    if not all(isinstance(part, dict) and "embedding" in part for part in data):
+        raise ValueError("the answer has parts that are not embeddings")
+    if not any("index" in part for part in data):
+        return data
+    by_index = {part["index"]: part for part in data if type(part.get("index")) is int}
+    if by_index.keys() != set(range(number)):
+        raise ValueError("the answer does not say which embedding belongs to which item")
+    return [by_index[index] for index in range(number)]
+
+
+def _tokens(parsed: Mapping[str, Any]) -> int:
+    """The tokens that an answer reports; 0 where it reports no number."""
+    usage = parsed.get("usage")
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return tokens if type(tokens) is int and tokens > 0 else 0
+
+
+def _is_whole(embedding: Any) -> bool:
+    """Whether a vector may be kept: numbers, or their base64."""
+    if isinstance(embedding, list):
+        return bool(embedding) and set(map(type, embedding)) <= {int, float}
+    return isinstance(embedding, str) and bool(embedding)
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

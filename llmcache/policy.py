@@ -49,13 +49,12 @@ def _is_empty(kind: str, body: Mapping[str, Any]) -> bool:
     if kind == "text_completion":
         choices = body.get("choices") or ()
         return not choices or not all(choice.get("text") for choice in choices)
-    if kind == "responses":
-        return not body.get("output")
-    if kind == "messages":
-        return not body.get("content")
-    if kind == "embedding":
-        return not body.get("data")
-    return not body.get("text")
+    if kind == "transcription":
+        return not (isinstance(body.get("text"), str) and body["text"])
+    parts = body.get({"responses": "output", "messages": "content"}.get(kind, "data"))
+    if not isinstance(parts, list):
+        return True
+    return not parts or not all(isinstance(part, Mapping) for part in parts)
 
 
 def _says_something(choice: Mapping[str, Any]) -> bool:
