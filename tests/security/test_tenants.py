@@ -1,4 +1,4 @@
-"""No sequence of calls gives one scope what belongs to another, whatever the store and the door."""
+"""No sequence of calls gives one scope what belongs to another, whatever the store and the call."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ SCOPES = ("ann", "bob", "")
 NUMBERS = {"ann": 101.0, "bob": 202.0, "": 303.0}
 HEADER = "traceparent"  # reaches the provider, and is no part of any key
 DJANGO = "llmcache.backends.django.DjangoCacheBackend"
-STORES = ("locmem", "memory", "disk", "redis", "tiered")
+STORES = ("locmem", "memory", "disk", "redis", "tiered", "similar")
 DOORS = ("completion", "text_completion", "responses", "embedding", "transcription", "stream")
+
+STALE = {"ttl": 0.001, "stale-while-revalidate": 60, "stale-if-error": 60}
 
 CALLS = st.tuples(
     st.sampled_from(DOORS),
     st.sampled_from(SCOPES),
-    st.sampled_from(["one", "two"]),
-    st.sampled_from([{}, {"no-cache": True}, {"key": "own"}, {"tags": ["t"]}, {"ttl": 0}]),
+    st.sampled_from(["one", "two", "one two three four", "four three two one"]),
+    st.sampled_from([{}, {"no-cache": True}, {"key": "own"}, {"tags": ["t"]}, {"ttl": 0}, STALE]),
 )
 EVICTIONS = st.sampled_from([{"tag": "t"}, {"scope": "ann"}, {"scope": "bob"}])
 
@@ -40,6 +42,11 @@ def using(request: pytest.FixtureRequest, tmp_path: Any) -> Any:
         "locmem": {"BACKEND": DJANGO},
         "memory": {"BACKEND": f"{backends}.memory.MemoryBackend"},
         "disk": {"BACKEND": f"{backends}.disk.DiskBackend", "LOCATION": str(tmp_path / "e")},
+        "similar": {
+            "BACKEND": f"{backends}.semantic.local.LocalSemanticBackend",
+            "LOCATION": str(tmp_path / "s"),
+            "OPTIONS": {"embedder": "tests.matching.words.WordEmbedder"},
+        },
         "tiered": {
             "BACKEND": f"{backends}.layered.LayeredBackend",
             "OPTIONS": {"layers": ["memory", "disk"]},
