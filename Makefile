@@ -11,7 +11,7 @@ SOAK_MINUTES ?= 10
 
 LITELLM = .venv-litellm
 
-.PHONY: demo test test-litellm lint types fuzz soak faults bench docs ci clean
+.PHONY: demo test test-litellm lint types fuzz leaks soak faults bench docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -57,6 +57,9 @@ fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for ea
 
 faults: $(READY)  ## break real parts, and print what callers see and wait for
 	$(BIN)/python -m benchmarks.faults
+
+leaks: $(READY)  ## 100,000 calls of every kind in one process, and what has grown
+	$(BIN)/python -m tests.races.leaks 100000
 
 soak: $(READY)  ## SOAK_MINUTES of load over a whole site while its parts are killed; then its accounts
 	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m tests.soak

@@ -52,6 +52,9 @@ class _Prepared(NamedTuple):
     retries: int
     secret: bytes
 
+    def __repr__(self) -> str:
+        return "<a request that is ready to be sent>"  # reports of errors show local variables
+
 
 class OpenAICompatible(BaseUpstream):
     """A provider, reached over one pool of connections per process and per event loop.
@@ -77,7 +80,9 @@ class OpenAICompatible(BaseUpstream):
         what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
         refuse_unknown(what, settings.options, self.defaults)
         self._options: dict[str, Any] = {**self.defaults, **settings.options}
-        _check_numbers(f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']", self._options)
+        name = f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']"
+        _check_numbers(name, self._options)
+        _check_texts(name, self._options)
         self._base_url = wire.normalised_url(self._options["base_url"])
         self._mark = wire.settings_mark(
             {
@@ -330,6 +335,18 @@ def _forget_parents_connections() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_parents_connections)
+
+
+def _check_texts(name: str, options: Mapping[str, Any]) -> None:
+    """Make sure of what may be secret, without showing it."""
+    for option in ("default_headers", "default_query", "paths"):
+        if not isinstance(options[option], Mapping):
+            found = type(options[option]).__name__
+            raise ImproperlyConfigured(f"{name}[{option!r}] must be a dict, not a {found}.")
+    for option in ("base_url", "api_key", "api_key_env", "organization", "project"):
+        if not isinstance(options.get(option) or "", str):
+            found = type(options[option]).__name__
+            raise ImproperlyConfigured(f"{name}[{option!r}] must be a text, not a {found}.")
 
 
 def _check_numbers(name: str, options: Mapping[str, Any]) -> None:

@@ -22,7 +22,9 @@ from tests.endpoint.conftest import CHAT, Caller, endpoint  # noqa: F401
 
 SCOPES = ("ann", "bob", "cleo")
 asking = [""]
-"""Whose call is made just now; a runner of event loops keeps context variables to itself."""
+"""Who asks just now; a runner of event loops keeps context variables to itself."""
+scope_now = [""]
+"""What SCOPE returns to the door that needs it."""
 Ask = Callable[[str, str], str]
 """Of a scope and a question, the answer."""
 
@@ -125,7 +127,8 @@ DOORS = (function, view, transport, endpoint_key)
 @pytest.fixture(params=DOORS, ids=lambda door: door.__name__)
 def ask(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Any]:
     """Each door, made sync or async."""
-    with override_settings(LLMCACHE_CONFIG={"SCOPE": lambda: asking[0]}):
+    config = {"SCOPE": lambda: scope_now[0]} if request.param is function else {}
+    with override_settings(LLMCACHE_CONFIG=config):
         yield lambda is_async: request.param(request, is_async)
 
 
@@ -141,7 +144,7 @@ def test_no_sequence_of_calls_gives_a_caller_what_is_anothers(ask: Any, is_async
     hits = 0
 
     def step(scope: str, question: str) -> str:
-        asking[0] = scope
+        asking[0] = scope_now[0] = scope
         return made(scope, question)
 
     @settings(
@@ -161,6 +164,5 @@ def test_no_sequence_of_calls_gives_a_caller_what_is_anothers(ask: Any, is_async
     for scope in SCOPES:
         step(scope, "kept")
         asking[0] = "nobody"  # who asks again has the stored answer
-        with override_settings(LLMCACHE_CONFIG={"SCOPE": lambda scope=scope: scope}):
-            hits += f"made for {scope}" in made(scope, "kept")
+        hits += f"made for {scope}" in made(scope, "kept")
     assert hits == len(SCOPES)
