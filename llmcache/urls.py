@@ -16,6 +16,7 @@ from llmcache.endpoint.maintaining import (
     PingDoor,
     StatsDoor,
 )
+from llmcache.endpoint.openapi import OpenAPIDoor
 from llmcache.endpoint.serving import CallDoor, Door
 
 app_name = "llmcache"
@@ -74,5 +75,8 @@ urlpatterns = [
     _path("cache/delete", DeleteDoor(), "delete"),
     _path("cache/flush", FlushDoor(), "flush"),
     _path("cache/stats", StatsDoor(), "stats"),
-    _DoorPattern(RegexPattern(r"^.*$", name="unknown", is_endpoint=True), _Unknown(), "unknown"),
+    _path("openapi.json", OpenAPIDoor(), "openapi"),
+    _DoorPattern(
+        RegexPattern(r"^(?s:.)*\Z", name="unknown", is_endpoint=True), _Unknown(), "unknown"
+    ),
 ]

@@ -131,8 +131,13 @@ class FakeUpstream(BaseUpstream):
             "messages": self._message,
             "embedding": self._embeddings,
             "transcription": self._transcript,
-        }[request.kind](request, _identifier(request, number))
-        return orjson.dumps(made)
+        }[request.kind]
+        try:
+            return orjson.dumps(made(request, _identifier(request, number)))
+        except (AttributeError, LookupError, TypeError) as error:
+            # As a provider does with what it cannot read.
+            text = f"the request is malformed: {error!r}"
+            raise from_status(400, text, request_id="", provider=self.name) from error
 
     def _failure(self) -> Exception:
         if isinstance(self.fail, int):
