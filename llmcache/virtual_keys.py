@@ -161,6 +161,7 @@ class VirtualKey(models.Model):
         return Holder(
             name=self.name,
             pk=self.pk,
+            since=self.created,
             scope=self.scope or f"key:{self.pk}",
             namespace=self.namespace or None,
             alias=self.alias or None,
@@ -184,11 +185,13 @@ class Holder:
         scope: whose answers they read and write; None for those that everybody shares.
         models: patterns of names; none for every model.
         controls: the cache controls and Cache-Control directives that they may use.
+        since: when they came to be; what others of their name spent before is not theirs.
         budget: what they may spend in a `budget_period`, in the currency of the prices.
     """
 
     name: str
     pk: int | None = None
+    since: datetime | None = None
     scope: str | None
     namespace: str | None = None
     alias: str | None = None

@@ -9,6 +9,7 @@ import orjson
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from llmcache.afetching import in_any_case
 from llmcache.calls import Call
 from llmcache.endpoint import errors
 from llmcache.exceptions import UpstreamError
@@ -18,8 +19,10 @@ from llmcache.outcome import CacheInfo
 from llmcache.response import Response
 from llmcache.streaming import AsyncStream, Stream
 
-Ended = Callable[[CacheInfo], Any]
-"""Called once the answer is complete, with where it came from."""
+Ended = Callable[[CacheInfo, int | None], Any]
+"""Called once a stream is over, with where it came from and, if it was left or broke off before its
+end, how many events had come.
+"""
 _NOT_HELD_BACK: Final = {"X-Accel-Buffering": "no"}
 """For nginx, which would collect a stream before it passes it on."""
 
@@ -58,24 +61,42 @@ def _told(response: HttpResponseBase, info: CacheInfo) -> HttpResponseBase:
 
 
 def _events(kind: str, answer: Stream, ended: Ended) -> Iterator[bytes]:
+    number: int | None = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal number
+        for event in answer.raw_events():
+            number = (number or 0) + 1
+            yield event
+
     with answer:
         try:
-            yield from event_stream.frames(kind, answer.raw_events())
+            yield from event_stream.frames(kind, counted())
+            number = None
         except UpstreamError as error:
             yield _broken(kind, error)
-        else:
-            ended(answer.cache)
+        finally:
+            ended(answer.cache, number)
 
 
 async def _aevents(kind: str, answer: AsyncStream, ended: Ended) -> AsyncIterator[bytes]:
+    number: int | None = 0
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal number
+        async for event in answer.raw_events():
+            number = (number or 0) + 1
+            yield event
+
     async with answer:
         try:
-            async for piece in event_stream.aframes(kind, answer.raw_events()):
+            async for piece in event_stream.aframes(kind, counted()):
                 yield piece
+            number = None
         except UpstreamError as error:
             yield _broken(kind, error)
-        else:
-            await ended(answer.cache)
+        finally:
+            await in_any_case(ended(answer.cache, number))
 
 
 def _broken(kind: str, error: UpstreamError) -> bytes:

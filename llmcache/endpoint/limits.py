@@ -6,7 +6,7 @@ that fails lets calls through and is counted: the endpoint is there to answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from time import time
 from typing import Any, Final, TypeVar
@@ -16,8 +16,11 @@ from django.core.cache import caches
 from django.db.models import Sum
 
 from llmcache import conf, events
+from llmcache.calls import Call
 from llmcache.endpoint.errors import Refused
 from llmcache.models import HourlyStat
+from llmcache.pricing import cost_of
+from llmcache.usage import Usage
 from llmcache.virtual_keys import Holder, Period
 
 T = TypeVar("T")
@@ -67,7 +70,7 @@ async def aadmit(holder: Holder) -> None:
 def _count_request(holder: Holder) -> None:
     now = time()
     minute = int(now // 60)
-    key = f"llmcache:endpoint:{holder.caller}:minute:{minute}"
+    key = f"{_place(holder)}:minute:{minute}"
     cache = _cache()
     cache.add(key, 0, 120)
     number = cache.incr(key)
@@ -80,6 +83,12 @@ def _count_request(holder: Holder) -> None:
             "rate_limit_exceeded",
             {"Retry-After": str(wait)},
         )
+
+
+def _place(holder: Holder) -> str:
+    # A key may have the name of one that was deleted.
+    own = "" if holder.pk is None else f":{holder.pk}"
+    return f"llmcache:endpoint:{holder.caller}{own}"
 
 
 def _period(holder: Holder) -> tuple[str, datetime | None]:
@@ -95,7 +104,7 @@ def _period(holder: Holder) -> tuple[str, datetime | None]:
 
 def _spent_key(holder: Holder) -> tuple[str, datetime | None]:
     name, start = _period(holder)
-    return f"llmcache:endpoint:{holder.caller}:spent:{name}", start
+    return f"{_place(holder)}:spent:{name}", start
 
 
 def spent(holder: Holder) -> float:
@@ -117,9 +126,30 @@ def spent_if_known(holder: Holder) -> float | None:
 def recorded(holder: Holder, start: datetime | None) -> float:
     """Money that the ledger knows a holder has spent since then."""
     rows = HourlyStat.objects.filter(caller=holder.caller)
+    if holder.since is not None:  # a deleted key may have had the name
+        rows = rows.filter(hour__gte=holder.since.replace(minute=0, second=0, microsecond=0))
     if start is not None:
         rows = rows.filter(hour__gte=start)
     return float(rows.aggregate(sum=Sum("cost"))["sum"] or 0.0)
+
+
+def estimated(call: Call, events: int) -> float | None:
+    """What a stream has cost that was left before it told its usage: a token for four characters of
+    the request, and one for each event that has come.
+    """
+    asked = sum(map(len, _texts(call.params)))
+    return cost_of(call.model, Usage(input=asked // 4 + 1, output=events))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _texts(part)
 
 
 def charge(holder: Holder, cost: float | None) -> None:

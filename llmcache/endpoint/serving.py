@@ -16,6 +16,7 @@ from django.utils.cache import patch_vary_headers
 
 from llmcache import aclient, caching, client, conf, state
 from llmcache.caching import Cache
+from llmcache.calls import Call
 from llmcache.endpoint import answering, errors, holders, limits, reading
 from llmcache.endpoint.errors import Refused
 from llmcache.exceptions import InvalidRequest, NotCached, UpstreamError
@@ -197,6 +198,13 @@ def store_of(holder: Holder) -> Cache | None:
     return state.current() if holder.alias is None else caching.for_alias(holder.alias)
 
 
+def _cost(call: Call, info: CacheInfo, events: int | None) -> float | None:
+    """What a call has cost; an estimate where its stream ended after so many events, too soon."""
+    if events is None or info.hit:
+        return info.cost
+    return limits.estimated(call, events)
+
+
 class CallDoor(Door):
     """A path that makes one kind of call."""
 
@@ -208,8 +216,8 @@ class CallDoor(Door):
         call = reading.call_of(request, self._kind, holder, is_async=False)
         found = client.run(call, store_of(holder))
 
-        def ended(info: CacheInfo) -> None:
-            limits.charge(holder, info.cost)
+        def ended(info: CacheInfo, events: int | None = None) -> None:
+            limits.charge(holder, _cost(call, info, events))
 
         if not isinstance(found, Response):
             return answering.streamed(call, found, ended)
@@ -222,8 +230,8 @@ class CallDoor(Door):
         call = reading.call_of(request, self._kind, holder, is_async=True)
         found = await aclient.run(call, store_of(holder))
 
-        async def ended(info: CacheInfo) -> None:
-            await limits.acharge(holder, info.cost)
+        async def ended(info: CacheInfo, events: int | None = None) -> None:
+            await limits.acharge(holder, _cost(call, info, events))
 
         if not isinstance(found, Response):
             return answering.astreamed(call, found, ended)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+import openai
 import pytest
 from django.core.cache import caches
 from django.test import override_settings
+from django.utils import timezone
 
 from llmcache.endpoint import limits
 from llmcache.models import Entry, HourlyStat, VirtualKey
 from llmcache.recorder import recorder
+from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.endpoint.conftest import Caller
 
@@ -217,3 +222,41 @@ def test_a_new_key_may_ask_for_fresh_answers(caller: Caller, key: Callable[..., 
     said = {"Cache-Control": "max-age=0"}
     found = caller.post("v1/chat/completions", body, token, headers=said)
     assert found["X-LLMCache-Outcome"] == "miss"
+
+
+def test_a_stream_that_is_left_is_charged_for_what_came(
+    server: str, key: Callable[..., str], upstream: FakeUpstream
+) -> None:
+    prices = {"m": {"input": 1_000_000.0, "output": 1_000_000.0}}
+    text = "a question of a good many words so that there is time to leave"
+    messages = [{"role": "user", "content": text}]
+    with override_settings(LLMCACHE_CONFIG={"PRICING": prices}):
+        fake: Any = upstreams["default"]
+        fake.chunk_latency = 0.3
+        token = key(budget=1000.0)
+        client = openai.OpenAI(base_url=f"{server}/llm/v1", api_key=token, max_retries=0)
+        stream = client.chat.completions.create(model="m", messages=messages, stream=True)  # type: ignore[call-overload]
+        next(iter(stream))
+        stream.close()
+        holder = VirtualKey.objects.get().holder()
+        deadline = time.monotonic() + 20
+        while not (spent := limits.spent(holder)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        asked = len("user" + text) // 4 + 1
+        assert asked + 1 <= spent < asked + 14  # as many events as came until the server noticed
+        client.close()
+
+
+def test_a_key_with_a_deleted_ones_name_has_spent_nothing(
+    caller: Caller, key: Callable[..., str]
+) -> None:
+    with override_settings(LLMCACHE_CONFIG=PRICED):
+        token = key("shop", budget=3.0, budget_period="total", requests_per_minute=5)
+        assert ask(caller, token, "one two three").status_code == 200
+        assert ask(caller, token, "four").status_code == 429
+        recorder.flush()
+        VirtualKey.objects.all().delete()
+        HourlyStat.objects.update(hour=timezone.now() - timedelta(hours=2))
+        token = key("shop", budget=3.0, budget_period="total", requests_per_minute=1)
+        assert ask(caller, token, "four").status_code == 200
