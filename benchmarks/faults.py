@@ -69,11 +69,12 @@ def table(server: postgres.OwnServer) -> Iterator[Sequence[str]]:
     """A row for each fault."""
     from django.core.management import call_command
 
-    from tests.faults import parts
+    from tests.faults.every import FAULTS
+    from tests.faults.parts import Fault
 
     call_command("migrate", verbosity=0)
-    faults: Mapping[str, parts.Fault] = {
-        **parts.FAULTS,
+    faults: Mapping[str, Fault] = {
+        **FAULTS,
         "database is locked": lambda directory: database_is_locked(server),
         "database is gone": lambda directory: database_is_gone(server),
         "broker is gone": broker_is_gone,
@@ -119,7 +120,8 @@ def broker_is_gone(directory: Path) -> Iterator[object]:
     from celery import Celery
     from django.test import override_settings
 
-    from tests.faults.parts import DISK, Part
+    from tests.faults.of_disk import DISK
+    from tests.faults.parts import Part
 
     Celery("faults", broker=f"redis://127.0.0.1:{free_port()}/0").set_default()
     changed = override_settings(LLMCACHE_CONFIG={"WRITER": "celery"})

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Final, NamedTuple
 from weakref import WeakSet
 
 import httpx
-from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.conf import ProviderSettings, refuse_unknown
 from llmcache.exceptions import (
@@ -25,6 +24,7 @@ from llmcache.keys import asking_headers
 from llmcache.upstreams import retry, wire
 from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status, read_body
+from llmcache.upstreams.options import check_numbers, check_texts
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "api_key": None,
@@ -81,8 +81,8 @@ class OpenAICompatible(BaseUpstream):
         refuse_unknown(what, settings.options, self.defaults)
         self._options: dict[str, Any] = {**self.defaults, **settings.options}
         name = f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']"
-        _check_numbers(name, self._options)
-        _check_texts(name, self._options)
+        check_numbers(name, self._options)
+        check_texts(name, self._options)
         self._base_url = wire.normalised_url(self._options["base_url"])
         self._mark = wire.settings_mark(
             {
@@ -335,30 +335,3 @@ def _forget_parents_connections() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_parents_connections)
-
-
-def _check_texts(name: str, options: Mapping[str, Any]) -> None:
-    """Make sure of what may be secret, without showing it."""
-    for option in ("default_headers", "default_query", "paths"):
-        if not isinstance(options[option], Mapping):
-            found = type(options[option]).__name__
-            raise ImproperlyConfigured(f"{name}[{option!r}] must be a dict, not a {found}.")
-    for option in ("base_url", "api_key", "api_key_env", "organization", "project"):
-        if not isinstance(options.get(option) or "", str):
-            found = type(options[option]).__name__
-            raise ImproperlyConfigured(f"{name}[{option!r}] must be a text, not a {found}.")
-
-
-def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
-    for option in ("timeout", "connect_timeout"):
-        value = options[option]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ImproperlyConfigured(
-                f"{name}[{option!r}] must be a number of seconds above 0, not {value!r}."
-            )
-    for option, least in (("max_retries", 0), ("max_connections", 1)):
-        value = options[option]
-        if type(value) is not int or value < least:
-            raise ImproperlyConfigured(
-                f"{name}[{option!r}] must be an integer from {least} up, not {value!r}."
-            )

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from llmcache import caching
 from llmcache.backends.redis import RedisBackend
-from tests.faults import parts
+from tests.faults import of_redis, parts
 from tests.faults.test_stores import ask, is_hit, question
 
 
@@ -26,7 +26,7 @@ def test_a_call_waits_for_a_store_that_hangs_once_only(
     for name in ("get", "aget", "set", "aset", "claim", "aclaim"):
         monkeypatch.setattr(RedisBackend, name, noted(getattr(RedisBackend, name), asked, name))
     config = {"BACKEND_TIMEOUT": 0.2}
-    with parts.redis_hangs(tmp_path) as part, site(part, config):
+    with of_redis.redis_hangs(tmp_path) as part, site(part, config):
         text = question()
         ask(door, text)
         assert is_hit(door, text)
@@ -53,7 +53,7 @@ def test_a_store_that_is_full_still_answers_what_it_has(
     door: Any, tmp_path: Path, counted: Callable[[str], int]
 ) -> None:
     config = {"BACKEND_TIMEOUT": 5.0, "BREAKER_THRESHOLD": 2, "BREAKER_COOLDOWN": 600}
-    with parts.redis_is_full(tmp_path) as part, site(part, config):
+    with of_redis.redis_is_full(tmp_path) as part, site(part, config):
         text = question()
         ask(door, text)
         part.strike()

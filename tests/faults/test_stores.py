@@ -15,7 +15,8 @@ from django.test import override_settings
 
 from llmcache import caching
 from llmcache.upstreams.fake import FakeUpstream
-from tests.faults.parts import FAULTS, Part
+from tests.faults.every import FAULTS
+from tests.faults.parts import Part
 from tests.servers.ports import Missing
 
 QUICK = {"BACKEND_TIMEOUT": 0.5, "BREAKER_THRESHOLD": 2, "BREAKER_COOLDOWN": 0.2}
