@@ -47,6 +47,7 @@ class Plan:
         pinned: whether the entries that the call brings are to be pinned, as those they replace.
         records: what the index is to know of the entries that the call brings.
         unreadable: digests whose entries were found damaged, forged or foreign.
+        waited: whether the caller has waited for a store that failed in the end.
         landings: how many flights had landed when the store was read.
         search: the call's search by meaning, once there was one.
         match: the similar question whose answer serves the call.
@@ -71,6 +72,7 @@ class Plan:
     records: list[EntryRecord] = field(default_factory=list)
     unreadable: tuple[str, ...] = ()
     landings: int = 0
+    waited: bool = False
     search: Search | None = None
     match: Match | None = None
     started: float = 0.0
@@ -312,6 +314,7 @@ def read_failed(plan: Plan, error: Exception) -> None:
     """Count and log that the store could not be read; the call goes on as a miss."""
     assert plan.store is not None
     plan.store.breaker.failed()
+    plan.waited = perf_counter() - plan.started >= conf.config().backend_timeout / 2
     events.count("read_error")
     events.logger.warning(
         "Alias %r could not be read: %s: %s", plan.store.alias, type(error).__name__, error

@@ -295,7 +295,7 @@ def skips(plan: Plan, items: list[Item]) -> bool:
     """Whether not even to try to store what a call has brought: its caller has waited for the store
     once, and would again.
     """
-    if plan.outcome != ERROR or conf.config().writer != "inline":
+    if not plan.waited or conf.config().writer != "inline":
         return False
     events.count("write_skipped", len(items))
     return True

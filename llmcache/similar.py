@@ -15,7 +15,7 @@ from llmcache import conf, engine, events
 from llmcache.backends.base import Item
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope
-from llmcache.outcome import ERROR, HIT
+from llmcache.outcome import HIT
 
 if TYPE_CHECKING:
     from llmcache.backends.semantic.base import Vector
@@ -28,7 +28,7 @@ _OWN_WAYS: Final = frozenset({"get_cache", "async_get_cache", "add_cache", "asyn
 def match(plan: Plan) -> Found | None:
     """The answer to a similar question, if there is one that may serve."""
     asked = search(plan)
-    if asked is None or plan.store is None or plan.outcome == ERROR:
+    if asked is None or plan.store is None or plan.waited or plan.store.breaker.is_open:
         return None
     try:
         found = asked.matcher.find(asked, partial(_usable, plan))
@@ -41,7 +41,7 @@ def match(plan: Plan) -> Found | None:
 async def amatch(plan: Plan) -> Found | None:
     """As `match`."""
     asked = search(plan)
-    if asked is None or plan.store is None or plan.outcome == ERROR:
+    if asked is None or plan.store is None or plan.waited or plan.store.breaker.is_open:
         return None
     try:
         found = await asked.matcher.afind(asked, partial(_usable, plan))

@@ -98,7 +98,7 @@ class Chaos:
         self._begin = time.monotonic()
 
     def rounds(self, seconds: float, pause: float, longest: float) -> None:
-        """Act for so many seconds.
+        """Act for so many seconds, and for one round at least.
 
         In the second half of a long time the site's processes stay as they are: so they live long
         enough to see whether anything in them grows.
@@ -112,7 +112,8 @@ class Chaos:
             lasts = min(act.lasts, longest)
             if act.replaces and seconds > 120 and time.monotonic() > half:
                 continue
-            if time.monotonic() + pause + lasts + pause > end:
+            whole = len(self.done) >= len(ROUND)
+            if whole and time.monotonic() + pause + lasts + pause > end:
                 break
             self._wait(pause)
             self._do(act, lasts)
