@@ -84,6 +84,12 @@ class PageMixin(_ModelAdmin):
         }
         return super().changelist_view(request, extra)
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        # Django lets an empty name of a field through, and then fails for want of such a field.
+        return super().get_object(request, object_id, from_field or None)
+
     def changeform_view(
         self,
         request: HttpRequest,

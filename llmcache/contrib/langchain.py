@@ -9,6 +9,7 @@ generations and messages and nothing else.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,6 @@ from llmcache.packages import require_package
 
 require_package("llmcache.contrib.langchain", "langchain_core", "langchain")
 
-from langchain_core._api.beta_decorator import suppress_langchain_beta_warning  # noqa: E402
 from langchain_core.caches import BaseCache  # noqa: E402
 from langchain_core.load import dumpd, load  # noqa: E402
 from langchain_core.messages import (  # noqa: E402
@@ -47,9 +47,9 @@ _MODEL: Final = re.compile(rf"\('(?:{'|'.join(_MODEL_NAMES)})', '([^']+)'\)")
 _TYPE: Final = re.compile(r"\('_type', '([^']+)'\)")
 _ROLES: Final = {"human": "user", "ai": "assistant", "chat": "user"}
 
-# `load` is in beta and says so once. It is our choice to use it, so nobody else need hear of it.
-with suppress_langchain_beta_warning():
-    load([], allowed_objects=[])
+# `load` is in beta, which its wrapper says in a warning. It is our choice to use it, so nobody else
+# need hear of it, nor lose the answer where warnings are errors.
+_load: Final = inspect.unwrap(load)
 
 
 class DjangoLLMCache(BaseCache):
@@ -162,7 +162,7 @@ def _opened(value: Any) -> list[Generation]:
 
 
 def _revived(dumped: Any) -> list[Generation]:
-    found: list[Generation] = load(dumped, allowed_objects=_ALLOWED)
+    found: list[Generation] = _load(dumped, allowed_objects=_ALLOWED)
     if not (found and all(isinstance(one, Generation) for one in found)):
         raise TypeError("these are no generations")
     return found

@@ -10,7 +10,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llmcache import backends
@@ -123,6 +123,7 @@ def test_a_post_with_anything_in_it_answers(route: str, admin_client: Client, fu
 
     @EXAMPLES
     @given(fields=FIELDS)
+    @example(fields={"_to_field": ""})
     def send(fields: dict[str, Any]) -> None:
         response = admin_client.post(filled(route, full.pk), {**fields, "more": MARKUP})
         assert response.status_code in FINE, fields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,15 @@ def test_the_entry_s_page_reads_as_a_conversation(
     page = " ".join(re.sub(r"<[^>]+>", " ", admin_client.get(address).content.decode()).split())
     assert "system You bake. user Is rye dark?" in page
     assert "answer 1 to Is rye dark?" in page
+
+
+def test_answers_are_stored_where_warnings_are_errors(run: Run, cache: DjangoLLMCache) -> None:
+    model = Model(cache=cache)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=DeprecationWarning, module="llmcache")
+        for _ in range(2):
+            run(model, "invoke", "hello")
+    assert outcomes() == ["miss", "hit"]
 
 
 def test_an_entry_of_langchain_cannot_be_asked_again_by_us(cache: DjangoLLMCache) -> None:
