@@ -221,9 +221,13 @@ class _Keeper:
                 if not self._claims:
                     self._thread = None
                     return
-                claims = list(self._claims)
-            for claim in claims:
-                self._renew(claim)
+            self._renew_all()
+
+    def _renew_all(self) -> None:
+        with self._lock:
+            claims = list(self._claims)
+        for claim in claims:
+            self._renew(claim)
 
     def _renew(self, claim: Claim) -> None:
         if claim.store.is_resting:

@@ -76,7 +76,6 @@ urlpatterns = [
     _path("cache/flush", FlushDoor(), "flush"),
     _path("cache/stats", StatsDoor(), "stats"),
     _path("openapi.json", OpenAPIDoor(), "openapi"),
-    _DoorPattern(
-        RegexPattern(r"^(?s:.)*\Z", name="unknown", is_endpoint=True), _Unknown(), "unknown"
-    ),
+    # The start of any path, with line breaks too; not "(?s:.*)", which `reverse` cannot read.
+    _DoorPattern(RegexPattern("^", name="unknown", is_endpoint=True), _Unknown(), "unknown"),
 ]

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from django.db import DatabaseError, connections
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from llmcache.endpoint import limits
@@ -90,6 +91,13 @@ def test_every_unknown_path_is_an_error_that_an_sdk_can_read(
     for path in ("foo", "v1/foo", "chat/completions", ""):
         found = caller.get(path, key(f"key {path}"))
         assert found.status_code == 404 and found.json()["error"]["code"] == "unknown_url"
+
+
+@pytest.mark.urls("tests.endpoint.urls")
+def test_a_site_with_the_endpoint_still_finds_its_own_pages() -> None:
+    assert reverse("admin:llmcache_entry_changelist") == "/admin/llmcache/entry/"
+    assert reverse("llmcache:chat-completions") == "/llm/v1/chat/completions"
+    assert reverse("llmcache:model", args=["org/model"]) == "/llm/v1/models/org/model"
 
 
 def test_a_site_with_a_transaction_for_each_request(
