@@ -25,14 +25,13 @@ from llmcache.backends.layered import LayeredBackend
 from llmcache.envelope import EnvelopeError, unseal
 from llmcache.models import (
     ALIAS_LENGTH,
-    NAME_LENGTH,
     REASON_LENGTH,
     Eviction,
 )
 from llmcache.querysets import EvictionQuerySet
 from llmcache.records import EntryRecord
 from llmcache.store import Store, backend_of, living, names_of
-from llmcache.text import clean
+from llmcache.text import clean, name_of
 from llmcache.tombstones import ALL, EVERYWHERE, MOST, tombstones
 
 What = Eviction.What
@@ -68,10 +67,10 @@ def publish(
         created=created or timezone.now(),
         what=what,
         alias=clean(alias, ALIAS_LENGTH),
-        value=clean(value, NAME_LENGTH),
+        value=name_of(value),
         digests="\n".join(digests),
         reason=clean(reason, REASON_LENGTH),
-        by=clean(by, NAME_LENGTH),
+        by=name_of(by),
     )
     poller.own(eviction)
     return eviction
@@ -241,9 +240,9 @@ def _matching(backend: BaseBackend, eviction: Eviction) -> Iterator[str]:
 def _is_about(eviction: Eviction, header: dict[str, Any]) -> bool:
     """Whether an operation by tag, namespace, scope or model names an entry with this header."""
     if eviction.what == What.TAG:
-        return any(clean(tag, NAME_LENGTH) == eviction.value for tag in header.get("tags", ()))
+        return any(name_of(tag) == eviction.value for tag in header.get("tags", ()))
     if eviction.what in (What.NAMESPACE, What.SCOPE, What.MODEL):
-        return clean(header.get(eviction.what), NAME_LENGTH) == eviction.value
+        return name_of(header.get(eviction.what)) == eviction.value
     return False
 
 

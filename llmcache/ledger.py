@@ -19,12 +19,12 @@ from django.db.models import F
 from llmcache import events, figures, invalidation, transactions
 from llmcache.figures import Measured, moment, usage_of
 from llmcache.invalidation import database as database
-from llmcache.models import ALIAS_LENGTH, NAME_LENGTH, Entry, EntryTag, RecordBatch
+from llmcache.models import ALIAS_LENGTH, Entry, EntryTag, RecordBatch
 from llmcache.outcome import HIT, STALE
 from llmcache.pricing import cost_of
 from llmcache.records import CallRecord, EntryRecord
 from llmcache.store import backend_of
-from llmcache.text import clean
+from llmcache.text import clean, name_of
 
 _AT_A_TIME: Final = 500  # rows a statement; SQLite takes 999 parameters in old versions
 _RENEWED: Final = (
@@ -194,9 +194,9 @@ def _row(record: EntryRecord) -> Entry:
         alias=clean(record.alias, ALIAS_LENGTH),
         digest=record.digest,
         kind=clean(header.get("kind"), 32),
-        model=clean(header.get("model"), NAME_LENGTH),
-        namespace=clean(header.get("namespace"), NAME_LENGTH),
-        scope=clean(header.get("scope"), NAME_LENGTH),
+        model=name_of(header.get("model")),
+        namespace=name_of(header.get("namespace")),
+        scope=name_of(header.get("scope")),
         preview=record.preview,
         material=record.shown,
         size=record.size,
@@ -215,7 +215,7 @@ def _row(record: EntryRecord) -> Entry:
 def _tag(records: dict[Place, EntryRecord], known: dict[Place, _Known], using: str) -> None:
     """Give the entries the tags of their newest answer, and no others."""
     wanted = {
-        place: {clean(name, NAME_LENGTH) for name in record.header.get("tags") or ()}
+        place: {name_of(name) for name in record.header.get("tags") or ()}
         for place, record in records.items()
     }
     rows = EntryTag.objects.using(using)

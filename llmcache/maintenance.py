@@ -24,10 +24,10 @@ from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
 from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
 from llmcache.invalidation import What
 from llmcache.matching import pairs
-from llmcache.models import NAME_LENGTH, Entry, Eviction
+from llmcache.models import Entry, Eviction
 from llmcache.querysets import EntryQuerySet
 from llmcache.store import backend_of, semantic_part
-from llmcache.text import clean
+from llmcache.text import name_of
 from llmcache.tombstones import RESEALED
 
 BATCH: Final = 1000
@@ -86,7 +86,7 @@ def evict(
         InvalidRequest: not exactly one criterion, or an alias that does not exist.
     """
     given = {
-        name: clean(value, NAME_LENGTH)
+        name: name_of(value)
         for name, value in zip(CRITERIA, (digest, tag, namespace, scope, model), strict=True)
         if value is not None
     }

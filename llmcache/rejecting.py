@@ -13,10 +13,10 @@ from llmcache import maintenance
 from llmcache.exceptions import InvalidRequest
 from llmcache.maintenance import Evicted
 from llmcache.matching import observing, pairs
-from llmcache.models import NAME_LENGTH, MatchedPair
+from llmcache.models import MatchedPair
 from llmcache.outcome import CacheInfo
 from llmcache.store import backend_of
-from llmcache.text import clean
+from llmcache.text import name_of
 
 if TYPE_CHECKING:
     from llmcache.response import Response
@@ -56,7 +56,7 @@ def reject(
             match=match,
         )
         row = observing.write(seen)
-        MatchedPair.objects.filter(pk=row.pk).update(same=False, decided_by=clean(by, NAME_LENGTH))
+        MatchedPair.objects.filter(pk=row.pk).update(same=False, decided_by=name_of(by))
     return evicted
 
 
@@ -81,7 +81,7 @@ def decide(row: MatchedPair, same: bool | None, *, by: str) -> None:
         if backend is not None:
             backend.delete(row.pair)
     row.same = same
-    row.decided_by = "" if same is None else clean(by, NAME_LENGTH)
+    row.decided_by = "" if same is None else name_of(by)
     row.save(update_fields=["same", "decided_by"])
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from llmcache import events
 from llmcache.envelope import Envelope
-from llmcache.text import NAME_LENGTH, clean
+from llmcache.text import name_of
 
 MOST: Final = 100_000
 """Digests that a process remembers, those that were evicted last, and as many tags and other
@@ -94,10 +94,10 @@ def _names(header: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """All that an entry with this header can be evicted by, but its digest."""
     yield ALL
     for tag in header.get("tags", ()):
-        yield "tag", clean(tag, NAME_LENGTH)
+        yield "tag", name_of(tag)
     for what in ("namespace", "scope", "model"):
         if what in header:
-            yield what, clean(header[what], NAME_LENGTH)
+            yield what, name_of(header[what])
 
 
 def _forget_oldest(memory: dict[Any, Any]) -> None:

@@ -270,8 +270,8 @@ class Entries:
             UnsupportedOperation: there is no index of entries.
         """
         from llmcache.invalidation import database
-        from llmcache.models import NAME_LENGTH, Entry
-        from llmcache.text import clean
+        from llmcache.models import Entry
+        from llmcache.text import name_of
 
         self._need_index("get_all()")
         plan = self._plan(model, {})
@@ -282,11 +282,11 @@ class Entries:
             .filter(
                 alias=self.using,
                 kind=_KIND,
-                model=clean(model, NAME_LENGTH),
-                namespace=clean(self.namespace, NAME_LENGTH),
-                scope=clean((plan.material or {}).get("scope"), NAME_LENGTH),
+                model=name_of(model),
+                namespace=name_of(self.namespace),
+                scope=name_of((plan.material or {}).get("scope")),
             )
-            .tagged(clean(tag, NAME_LENGTH))
+            .tagged(name_of(tag))
             .live()
         )
         digests = list(rows.order_by("pk").values_list("digest", flat=True))

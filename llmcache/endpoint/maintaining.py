@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from django.db import DatabaseError
@@ -14,17 +14,22 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 import llmcache
-from llmcache import conf, maintenance
+from llmcache import conf, maintenance, writer
 from llmcache.calls import KINDS
 from llmcache.endpoint import limits, reading
 from llmcache.endpoint.errors import Refused
 from llmcache.endpoint.serving import Door, store_of
 from llmcache.models import Entry, HourlyStat
 from llmcache.outcome import SERVED
+from llmcache.querysets import EntryQuerySet
+from llmcache.recorder import recorder
+from llmcache.text import name_of
 from llmcache.virtual_keys import Holder
 
 _RECENT = timedelta(days=30)
 _MOST_MODELS = 500
+MOST_NAMED: Final = 1000
+"""Keys or tags of one request."""
 _ASKED = (*KINDS, *(f"a{kind}" for kind in KINDS))
 
 
@@ -108,12 +113,14 @@ class DeleteDoor(Door):
         if not holder.may_evict:
             raise Refused(403, "This key may not evict entries.", "not_allowed")
         given = _body(request)
-        own = _own_entries(holder)
         keys, tags = _texts(given, "keys"), _texts(given, "tags")
         if not keys and not tags:
             raise Refused(400, "Name 'keys' (X-LLMCache-Key of answers) or 'tags', as lists.")
-        rows = own.filter(digest__in=keys) if keys else own.filter(tags__name__in=tags).distinct()
-        chosen = Entry.objects.filter(pk__in=list(rows.values_list("pk", flat=True)))
+        named = (
+            Entry.objects.of_digests(keys) if keys else Entry.objects.tagged(*map(name_of, tags))
+        )
+        own = _own_entries(holder, named)
+        chosen = Entry.objects.filter(pk__in=list(own.values_list("pk", flat=True)))
         what = ", ".join(keys or tags)[:200]
         done = maintenance.evict_entries(chosen, what=what, reason="endpoint", by=holder.caller)
         return JsonResponse({"evicted": done.removed, "failed": done.failed})
@@ -129,7 +136,10 @@ class FlushDoor(Door):
         if not holder.may_flush:
             raise Refused(403, "This key may not flush its entries.", "not_allowed")
         done = maintenance.evict_entries(
-            _own_entries(holder), what=f"scope {holder.scope}", reason="endpoint", by=holder.caller
+            _own_entries(holder, Entry.objects.all()),
+            what=f"scope {holder.scope}",
+            reason="endpoint",
+            by=holder.caller,
         )
         return JsonResponse({"evicted": done.removed, "failed": done.failed})
 
@@ -177,12 +187,26 @@ class StatsDoor(Door):
         )
 
 
-def _own_entries(holder: Holder) -> Any:
-    entries = Entry.objects.filter(scope=holder.scope or "")
+def _own_entries(holder: Holder, entries: EntryQuerySet) -> EntryQuerySet:
+    """Those of some entries that a key may remove, what this process has just stored included.
+
+    Some databases take "Team" for "team", so the names are compared here once more.
+    """
+    writer.flush()
+    recorder.flush()
+    scope, namespace = name_of(holder.scope), name_of(holder.namespace)
+    entries = entries.filter(scope=scope)
     store = store_of(holder)
     if store is not None:
         entries = entries.filter(alias=store.alias)
-    return entries.filter(namespace=holder.namespace) if holder.namespace else entries
+    if namespace:
+        entries = entries.filter(namespace=namespace)
+    others = [
+        pk
+        for pk, *names in entries.values_list("pk", "scope", "namespace").iterator()
+        if names != [scope, namespace or names[1]]
+    ]
+    return entries.exclude(pk__in=others) if others else entries
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:
@@ -199,4 +223,6 @@ def _texts(given: dict[str, Any], name: str) -> list[str]:
     value = given.get(name) or []
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
         raise Refused(400, f"{name!r} must be a list of texts.")
-    return value[:1000]
+    if len(value) > MOST_NAMED:
+        raise Refused(400, f"{name!r} may have at most {MOST_NAMED} texts: send several requests.")
+    return value

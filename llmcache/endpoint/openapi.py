@@ -13,6 +13,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 import llmcache
+from llmcache.endpoint.maintaining import MOST_NAMED
 from llmcache.endpoint.serving import Door
 from llmcache.virtual_keys import Holder
 
@@ -72,7 +73,10 @@ def document() -> dict[str, Any]:
         ),
         "/cache/delete": _evicting(
             "Evict entries of the key's scope.",
-            {name: {"type": "array", "items": _TEXT} for name in ("keys", "tags")},
+            {
+                name: {"type": "array", "items": _TEXT, "maxItems": MOST_NAMED}
+                for name in ("keys", "tags")
+            },
         ),
         "/cache/flush": _evicting("Evict all entries of the key's scope.", {}),
     }

@@ -18,9 +18,9 @@ from django.db.models import F
 from llmcache import conf, events, prompts
 from llmcache.matching.answers import agree
 from llmcache.matching.search import Match
-from llmcache.models import ALIAS_LENGTH, NAME_LENGTH, MatchedPair
+from llmcache.models import ALIAS_LENGTH, MatchedPair
 from llmcache.recorder import in_test_run, recorder
-from llmcache.text import clean
+from llmcache.text import clean, name_of
 
 AUDITOR: Final = "audit"
 _MOST: Final = 1000
@@ -73,7 +73,7 @@ def write(seen: Observation, times: int = 1) -> MatchedPair:
         "created": at,
         "seen": at,
         "digest": match.digest,
-        "model": clean(seen.model, NAME_LENGTH),
+        "model": name_of(seen.model),
         "asked": asked,
         "stored": stored,
         "whole": all_asked and all_stored and match.alone,

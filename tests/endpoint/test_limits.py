@@ -16,10 +16,12 @@ from django.test import override_settings
 from django.utils import timezone
 
 from llmcache.endpoint import limits
+from llmcache.endpoint.holders import token_of
 from llmcache.models import Entry, HourlyStat, VirtualKey
 from llmcache.recorder import recorder
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
+from llmcache.virtual_keys import Holder
 from tests.endpoint.conftest import Caller
 
 PRICED = {"PRICING": {"m": {"input": 1_000_000.0, "output": 0.0}}}  # one unit for each input token
@@ -184,6 +186,7 @@ def test_deleting_reaches_ones_own_entries_only(caller: Caller, key: Callable[..
     assert ask(caller, other, "x")["X-LLMCache-Outcome"] == "hit"
     assert caller.post("cache/delete", {"keys": digests}, other).status_code == 403
     assert caller.post("cache/delete", {}, mine).status_code == 400
+    assert caller.post("cache/delete", {"keys": ["0"] * 1001}, mine).status_code == 400
 
 
 def test_deleting_by_tag(caller: Caller, key: Callable[..., str]) -> None:
@@ -205,6 +208,37 @@ def test_flushing_empties_ones_own_scope_only(caller: Caller, key: Callable[...,
         VirtualKey.objects.get(name="other").holder().scope
     ] * 2
     assert caller.post("cache/flush", {}, other).status_code == 403
+
+
+LONG = "a team whose name is long " * 10
+
+
+@pytest.mark.parametrize(
+    ("mine", "others"),
+    [
+        (LONG, LONG + "!"),
+        (LONG[:199] + "…", LONG),
+        ("team", "Team"),
+        ("team", "team "),
+        ("te\N{REPLACEMENT CHARACTER}m", "te\x00m"),
+    ],
+)
+def test_scopes_that_look_alike_to_a_database_are_two(
+    caller: Caller, settings: Any, transactional_db: None, mine: str, others: str
+) -> None:
+    scopes = {"mine": mine, "others": others}
+    settings.LLMCACHE_CONFIG = {
+        "ENDPOINT_AUTH": lambda request: Holder(
+            name="x", scope=scopes[token_of(request)], may_evict=True, may_flush=True
+        )
+    }
+    kept = ask(caller, "others", "x")["X-LLMCache-Key"]
+    removed = ask(caller, "mine", "x")["X-LLMCache-Key"]
+    assert caller.post("cache/delete", {"keys": [kept]}, "mine").json()["evicted"] == 0
+    assert caller.post("cache/flush", {}, "mine").json()["evicted"] == 1
+    assert ask(caller, "others", "x")["X-LLMCache-Outcome"] == "hit"
+    assert ask(caller, "mine", "x")["X-LLMCache-Outcome"] == "miss"
+    assert caller.post("cache/delete", {"keys": [removed]}, "mine").json()["evicted"] == 1
 
 
 def test_the_models_that_others_ask_are_not_told(caller: Caller, key: Callable[..., str]) -> None:

@@ -15,6 +15,7 @@ from django.test import override_settings
 from llmcache import ledger
 from llmcache.figures import SUMS, moment
 from llmcache.models import Call, Entry, EntryTag, HourlyStat, RecordBatch
+from llmcache.text import NAME_LENGTH, name_of
 from tests.ledger.records import called, digest, stored
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -125,11 +126,31 @@ def test_hostile_texts_are_stored_cleaned_in_every_column() -> None:
     call, entry, stat = Call.objects.get(), Entry.objects.get(), HourlyStat.objects.get()
     for row, column in [
         *((call, name) for name in (*names, *labels)),
-        *((entry, name) for name in (*names, "model")),
         *((stat, name) for name in ("namespace", "model", "caller")),
-        (entry.tags.get(), "name"),
     ]:
         assert getattr(row, column) == CLEANED, column
+    for name in (entry.namespace, entry.scope, entry.model, entry.tags.get().name):
+        assert name == name_of(HOSTILE) and name.startswith(CLEANED + "…")
+
+
+def test_no_two_names_become_one() -> None:
+    long = "x" * 200
+    given = [
+        "x",
+        long,
+        long + "y",
+        long + "z",
+        long[:199] + "…",
+        "\0",
+        "\ud800",
+        "\ufffd",
+        "",
+        None,
+    ]
+    names = [name_of(name) for name in given]
+    assert len(set(names)) == len(given) - 1  # none is the empty one
+    assert max(map(len, names)) == NAME_LENGTH
+    assert [name_of(name) for name in names] == names
 
 
 def test_over_long_texts_are_cut_and_still_added_up_together() -> None:
@@ -142,7 +163,7 @@ def test_over_long_texts_are_cut_and_still_added_up_together() -> None:
         )
     assert Call.objects.count() == 2
     assert HourlyStat.objects.get().calls == 2
-    assert Entry.objects.get().tags.get().name == "x" * 199 + "…"
+    assert Entry.objects.get().tags.get().name == name_of(long + "b")
     assert len(Call.objects.all()[0].reason) == 255
 
 

@@ -139,6 +139,7 @@ def test_a_note_that_somebody_put_back_later_is_not_believed(
 # --- the settings ---
 
 
+@pytest.mark.django_db  # Django's own checks ask the database what it can do
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -165,6 +166,7 @@ def test_keys_that_cannot_be_used_are_refused_by_the_checks_and_never_shown(
     assert OLD not in str(caught.value)
 
 
+@pytest.mark.django_db  # Django's own checks ask the database what it can do
 @pytest.mark.parametrize(
     "given", [[OLD, NEW, "plain"], current_keys, f"{__name__}.current_keys", (OLD + "=",), ()]
 )

@@ -164,6 +164,7 @@ WRONG += [
 ]
 
 
+@pytest.mark.django_db  # Django's own checks ask the database what it can do
 @pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
 def test_checks_of_wrong_settings_tell_no_secret(wrong: dict[str, Any]) -> None:
     with override_settings(**wrong):
