@@ -1,4 +1,4 @@
-"""The site that `benchmarks.throughput` puts under load: one answer, bare and cached in each way."""
+"""The site that `benchmarks.throughput` loads: one answer, bare and cached in each way."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.http import HttpRequest
+from django.http.request import HttpHeaders
 from django.utils.crypto import salted_hmac
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
@@ -24,6 +25,7 @@ UNSET: Final[Any] = object()
 """The decorator was told nothing: REQUEST_SCOPE holds."""
 CREDENTIALS: Final = ("Authorization", "X-Api-Key")
 """Headers by which clients without a session say who they are."""
+_CREDENTIALS_IN_META: Final = [(name, HttpHeaders.to_wsgi_name(name)) for name in CREDENTIALS]
 _SALT: Final = "llmcache.views"
 
 
@@ -106,9 +108,9 @@ def _by_user(user: str | None, request: HttpRequest) -> Scope:
     sends another's token gets another's answer."""
     who = [user or _session(request)]
     who += [
-        f"{name.lower()}:{_hashed(request.headers[name])}"
-        for name in CREDENTIALS
-        if name in request.headers
+        f"{name.lower()}:{_hashed(value)}"
+        for name, key in _CREDENTIALS_IN_META
+        if (value := request.META.get(key)) is not None
     ]
     value = " ".join(part for part in who if part) or None
     return Scope(value, False, ("Cookie", *CREDENTIALS), value is not None)
