@@ -11,9 +11,9 @@ import orjson
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
-from django.http.request import HttpHeaders
 
 from llmcache.keys import file_digest
+from llmcache.request_headers import header
 from llmcache.views.scopes import hashed
 
 _TOKEN: Final = "csrfmiddlewaretoken"  # noqa: S105
@@ -58,12 +58,6 @@ def params_of(
             for name in vary_on
         }
     return params
-
-
-def header(request: HttpRequest, name: str) -> str | None:
-    """One header's value. `request.headers` would be made of all of them, for each request."""
-    value: str | None = request.META.get(HttpHeaders.to_wsgi_name(name))
-    return value
 
 
 def _has_query(request: HttpRequest) -> bool:

@@ -10,13 +10,13 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.http import HttpRequest
-from django.http.request import HttpHeaders
 from django.utils.crypto import salted_hmac
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 from llmcache import conf
 from llmcache.exceptions import InvalidRequest
+from llmcache.request_headers import header
 
 Rule = str | Callable[[Any], Any] | None
 """What a decorator's `scope` or REQUEST_SCOPE can be."""
@@ -25,7 +25,6 @@ UNSET: Final[Any] = object()
 """The decorator was told nothing: REQUEST_SCOPE holds."""
 CREDENTIALS: Final = ("Authorization", "X-Api-Key")
 """Headers by which clients without a session say who they are."""
-_CREDENTIALS_IN_META: Final = [(name, HttpHeaders.to_wsgi_name(name)) for name in CREDENTIALS]
 _SALT: Final = "llmcache.views"
 
 
@@ -109,8 +108,8 @@ def _by_user(user: str | None, request: HttpRequest) -> Scope:
     who = [user or _session(request)]
     who += [
         f"{name.lower()}:{_hashed(value)}"
-        for name, key in _CREDENTIALS_IN_META
-        if (value := request.META.get(key)) is not None
+        for name in CREDENTIALS
+        if (value := header(request, name)) is not None
     ]
     value = " ".join(part for part in who if part) or None
     return Scope(value, False, ("Cookie", *CREDENTIALS), value is not None)

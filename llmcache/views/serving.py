@@ -28,10 +28,11 @@ from llmcache.own_code import (
     planned,
     store_of,
 )
+from llmcache.request_headers import header
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.views import answers
-from llmcache.views.request_key import header, params_of
+from llmcache.views.request_key import params_of
 from llmcache.views.scopes import Rule, Scope
 from llmcache.views.upstream import ViewCall, ViewFailed
 from llmcache.views.watching import Watch
