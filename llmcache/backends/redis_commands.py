@@ -6,9 +6,11 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
+from functools import cached_property
 from typing import Any, Final
 
 from llmcache.backends.base import BaseBackend, Item
+from llmcache.backends.gathering import Gathering
 from llmcache.backends.keyspace import Keyspace
 from llmcache.backends.redis_claims import RedisClaims
 
@@ -123,8 +125,17 @@ class RedisCommands(RedisClaims, BaseBackend):
 
     # --- async ---
 
+    @cached_property
+    def _areads(self) -> Gathering:
+        return Gathering(self._aget_alone, self.aget_many)
+
     async def aget(self, digest: str) -> bytes | None:
-        async with asyncio.timeout(self.connections.bound):
+        if getattr(self.connections, "fails_as_one", False):
+            return await self._areads.get(digest)
+        return await self._aget_alone(digest)
+
+    async def _aget_alone(self, digest: str) -> bytes | None:
+        async with self._exchanges.one():
             client: Any = await self.connections.areplica()
             data: bytes | None = await client.get(self.make_key(digest))
             return data
@@ -133,14 +144,14 @@ class RedisCommands(RedisClaims, BaseBackend):
         names = list(digests)
         found: dict[str, bytes] = {}
         for batch in batches(names):
-            async with asyncio.timeout(self.connections.bound):
+            async with self._exchanges.one():
                 client: Any = await self.connections.areplica()
                 values = await client.mget([self.make_key(name) for name in batch])
             found.update(_present(batch, values))
         return found
 
     async def aset(self, digest: str, data: bytes, ttl: float | None) -> None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             await client.set(self.make_key(digest), data, px=milliseconds(ttl))
 
@@ -148,7 +159,7 @@ class RedisCommands(RedisClaims, BaseBackend):
         items = list(items)
         if len(items) == 1:
             return await self.aset(*items[0])
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             async with client.pipeline(transaction=False) as pipeline:
                 for digest, data, ttl in items:
@@ -156,7 +167,7 @@ class RedisCommands(RedisClaims, BaseBackend):
                 await pipeline.execute()
 
     async def adelete(self, digest: str) -> bool:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             return bool(await client.unlink(self.make_key(digest)))
 
@@ -166,14 +177,14 @@ class RedisCommands(RedisClaims, BaseBackend):
     async def _aunlink(self, keys: list[str]) -> int:
         removed = 0
         for batch in batches(keys):
-            async with asyncio.timeout(self.connections.bound):
+            async with self._exchanges.one():
                 client: Any = await self.connections.aprimary()
                 removed += await client.unlink(*batch)
         return removed
 
     async def atouch(self, digest: str, ttl: float | None) -> bool:
         key, px = self.make_key(digest), milliseconds(ttl)
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             if px is not None:
                 return bool(await client.pexpire(key, px))

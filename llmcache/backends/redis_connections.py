@@ -19,6 +19,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from llmcache.backends.exchanges import MOST
+
 _CUT: Final = (redis.ConnectionError,)
 _SYNC_ONLY = ("parser_class", "connection_class", "retry")
 _OWN_POOLS = (redis.ConnectionPool, redis.BlockingConnectionPool)
@@ -34,9 +36,16 @@ class Connections:
         options: what redis-py's `ConnectionPool.from_url` takes.
         pool_class: a subclass of `redis.ConnectionPool`.
 
+    Attributes:
+        bound: seconds that one exchange may take. Tasks keep to it themselves.
+        most: how many exchanges a loop may have at a time: a pool refuses connections beyond.
+        fails_as_one: whether a command about several keys fails for all if it does for one.
+
     Raises:
         ValueError, TypeError: a URL or an option that redis-py doesn't take.
     """
+
+    fails_as_one: Final = True
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class Connections:
         sync_options = {"retry": Retry(NoBackoff(), 1, _CUT), **self._options}
         pools = [_pool(pool_class, url, sync_options) for url in self._urls]
         self.bound: float | None = pools[0].connection_kwargs["socket_timeout"]
+        self.most: int = min(MOST, *(pool.max_connections for pool in pools))
         self._clients = [redis.Redis(connection_pool=pool) for pool in pools]
         self.primary = self._clients[0]
         self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
@@ -87,6 +97,7 @@ class Connections:
             if other.is_closed():
                 self._loops.pop(other, None)
         options = {key: value for key, value in self._options.items() if key not in _SYNC_ONLY}
+        options["socket_timeout"] = None  # `bound` holds: a timer for each step would come on top
         pool_class = (
             redis.asyncio.BlockingConnectionPool if self._blocking else redis.asyncio.ConnectionPool
         )
