@@ -91,7 +91,7 @@ def place_of(request: Any, paths: Mapping[str, str] | None) -> Place | None:
     if found is None:
         return None
     kind, base = found
-    headers = _headers(request.headers)
+    headers = headers_of(request.headers)
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     wanted = "multipart/form-data" if kind == "transcription" else "application/json"
     if content_type != wanted or headers.get("content-encoding", "identity") != "identity":
@@ -104,7 +104,7 @@ def place_of(request: Any, paths: Mapping[str, str] | None) -> Place | None:
     )
 
 
-def _headers(given: Any) -> dict[str, str]:
+def headers_of(given: Any) -> dict[str, str]:
     """The headers by their names in lower case; values of one name are joined."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in given.raw:

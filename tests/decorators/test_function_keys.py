@@ -38,6 +38,39 @@ def test_positions_names_and_defaults_make_no_difference(way: Way) -> None:
     assert way(function, 1, 3) == 7
 
 
+def _plain(a: Any, b: Any = 2, *, c: Any = 3) -> None: ...
+def _needs(a: Any, *, c: Any) -> None: ...
+def _first_only(a: Any, /, b: Any = 2) -> None: ...
+def _more(a: Any, *rest: Any, c: Any = 3) -> None: ...
+def _any(a: Any, **rest: Any) -> None: ...
+
+
+CALLS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    ((), {}), ((1,), {}), ((1, 2), {}), ((1, 2, 3), {}), ((), {"a": 1}), ((1,), {"a": 1}),
+    ((1,), {"b": 5}), ((), {"a": 1, "b": 5}), ((1,), {"c": 4}), ((1, 2), {"c": 4}), ((), {"c": 4}),
+    ((1, 2), {"b": 5}), ((1,), {"d": 6}), ((1,), {"c": 4, "d": 6}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", [_plain, _needs, _first_only, _more, _any])
+@pytest.mark.parametrize(("args", "kwargs"), CALLS)
+def test_arguments_are_named_as_python_would(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    signature = inspect.signature(function)
+    arguments = Arguments(signature)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        with pytest.raises(TypeError, match=f"^{error}$"):
+            arguments.canonical(args, kwargs)
+        return
+    bound.apply_defaults()
+    one = Arguments(inspect.signature(lambda value: None))
+    named = {name: one.canonical((each,), {})["value"] for name, each in bound.arguments.items()}
+    assert arguments.canonical(args, kwargs) == named
+
+
 class Colour(enum.Enum):
     RED = 1
 
