@@ -5,11 +5,12 @@ and one hit of the doors for views, functions and SDKs, against what it cannot b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import redis
@@ -30,10 +31,12 @@ from llmcache.decorators import cached, cached_completion
 from llmcache.recorder import recorder
 from tests.servers.redis import RedisServer
 
+T = TypeVar("T")
 THREADS = 8
 TASKS = 100
 ROUNDS = 5
-ASKED = question(1024)
+ASKED = [{**question(1024), "seed": number} for number in range(TASKS)]
+"""So many that tasks which ask at once ask different things."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,20 @@ def of_programs(server: RedisServer, directory: Path) -> Iterator[Row]:
     """Hits of `completion` and `acompletion`."""
     for name, cache, raw in stores(server, directory):
         llmcache.cache = cache
-        raw.set(digest(ASKED), completion(**ASKED).raw)
-        hit, bare = partial(_read, completion), floor(ASKED, raw.get)
+        for asked in ASKED:
+            raw.set(digest(asked), completion(**asked).raw)
+        hit = _in_turn([partial(_read, completion, asked) for asked in ASKED])
+        bare = _in_turn([floor(asked, raw.get) for asked in ASKED])
+        ahit = _in_turn([partial(_aread, asked) for asked in ASKED])
+        abare = _in_turn([afloor(asked, raw.aget) for asked in ASKED])
         for number, who in ((1, "one thread"), (THREADS, f"{THREADS} threads")):
             contenders = {"ours": in_threads(hit, number), "floor": in_threads(bare, number)}
             yield _row(f"completion, {name}, {who}", contenders)
         with asyncio.Runner() as runner:
             for number, who in ((1, "one task"), (TASKS, f"{TASKS} tasks")):
                 contenders = {
-                    "ours": in_tasks(runner, _aread, number),
-                    "floor": in_tasks(runner, afloor(ASKED, raw.aget), number),
+                    "ours": in_tasks(runner, ahit, number),
+                    "floor": in_tasks(runner, abare, number),
                 }
                 yield _row(f"acompletion, {name}, {who}", contenders)
         cache.close()
@@ -89,13 +96,19 @@ def _row(name: str, contenders: dict[str, Contender]) -> Row:
     return row
 
 
-def _read(ask: Callable[..., Any]) -> str:
-    text: str = ask(**ASKED).choices[0].message.content
+def _in_turn(functions: Sequence[Callable[[], T]]) -> Callable[[], T]:
+    """A function that calls one of those after the other."""
+    turns = cycle(functions)
+    return lambda: next(turns)()
+
+
+def _read(ask: Callable[..., Any], asked: dict[str, Any]) -> str:
+    text: str = ask(**asked).choices[0].message.content
     return text
 
 
-async def _aread() -> str:
-    text: str = (await acompletion(**ASKED)).choices[0].message.content
+async def _aread(asked: dict[str, Any]) -> str:
+    text: str = (await acompletion(**asked)).choices[0].message.content
     return text
 
 
@@ -145,11 +158,11 @@ class _AtOnce(httpx2.BaseTransport):
 def of_sdks(alias: str) -> Row:
     """A hit of OpenAI's SDK by its transport, against the SDK over a provider that takes no
     time."""
-    provider = _AtOnce(completion(**ASKED, using=alias).raw)
+    provider = _AtOnce(completion(**ASKED[0], using=alias).raw)
 
     def hits(client: httpx2.Client) -> Contender:
         ask = OpenAI(api_key="sk-none", http_client=client).chat.completions.create
-        return in_threads(partial(_read, ask), 1)
+        return in_threads(partial(_read, ask, ASKED[0]), 1)
 
     contenders = {
         "ours": hits(llmcache.httpx2.client(transport=provider, using=alias)),
