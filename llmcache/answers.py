@@ -11,10 +11,10 @@ import orjson
 
 from llmcache import events, keys, policy
 from llmcache.backends.base import Item
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope, EnvelopeError, seal
 from llmcache.exceptions import InvalidRequest
 from llmcache.outcome import CacheInfo
+from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
 from llmcache.streams import OWN_KINDS, assemble, usage_of
@@ -98,9 +98,10 @@ def entry(
         header["tags"] = list(controls.tags)
     if plan.pinned:
         header["pinned"] = True
-    for name in ("namespace", "scope"):
-        if plan.material and plan.material.get(name):
-            header[name] = plan.material[name]
+    if plan.namespace:
+        header["namespace"] = plan.namespace
+    if plan.scope:
+        header["scope"] = plan.scope
     if plan.search is not None:
         plan.search.note(header)
     kept = None if ttl is None else ttl + policy.stale_window(controls)
@@ -122,18 +123,17 @@ def entry(
         return None
     plan.stored = True
     if recorder.is_on:
-        plan.records.append(
-            EntryRecord(
-                alias=store.alias,
-                digest=digest,
-                created=now,
-                expires=None if ttl is None else now + ttl,
-                kept_until=None if kept is None else now + kept,
-                size=len(data),
-                header=header,
-                material=keys.canonical(material or plan.material or {}),
-            )
+        record = EntryRecord(
+            alias=store.alias,
+            digest=digest,
+            created=now,
+            expires=None if ttl is None else now + ttl,
+            kept_until=None if kept is None else now + kept,
+            size=len(data),
+            header=header,
+            material=keys.canonical(material or plan.material or {}),
         )
+        plan.records = (*plan.records, record)
     return Item(digest, data, kept)
 
 
@@ -161,7 +161,7 @@ def foreign(plan: Plan, answer: object, now: float) -> Envelope | None:
 
 def not_to_write(plan: Plan) -> Plan:
     """The plan for an answer that somebody else stores."""
-    return Plan(plan.call, plan.store, plan.route, started=plan.started)
+    return Plan(plan.call, plan.store, plan.route, plan.started)
 
 
 def unstored(payload: bytes, now: float, *, is_stream: bool = False) -> Envelope:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from django.core.signals import setting_changed
 
-from llmcache import backends, conf, engine, keys
+from llmcache import backends, conf, keys, plans
 from llmcache.backends.base import BaseBackend
 from llmcache.backends.batched import BatchedBackend
 from llmcache.calls import Call, build
@@ -178,7 +178,7 @@ class Cache(Store):
             Uncacheable: the call has no canonical form.
         """
         call = _call(kwargs)
-        return keys.digest_of(engine.material(call, self, upstreams.route(call.model)))
+        return keys.digest_of(plans.material(call, self, upstreams.route(call.model)))
 
     def close(self) -> None:
         """Give back connections and files, after storing what still waits."""

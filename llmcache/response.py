@@ -7,6 +7,7 @@ one does to its response reaches neither the store nor another caller.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from operator import methodcaller
 from typing import Any, Final, cast
 
 import orjson
@@ -55,7 +56,11 @@ OPTIONAL: Final = frozenset(
 
 
 class Node(dict[str, Any]):
-    """A JSON object inside a response: a dict whose members are attributes too."""
+    """A JSON object inside a response: a dict whose members are attributes too.
+
+    OPTIONAL ones are properties, since before Python 3.12 `__getattr__` costs an exception each
+    time.
+    """
 
     __slots__ = ()
 
@@ -63,7 +68,7 @@ class Node(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            return _absent(self, name)
+            raise _absent(self, name) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -76,10 +81,12 @@ class Node(dict[str, Any]):
         return cast(dict[str, Any], _plain(self))
 
 
-def _absent(owner: object, name: str) -> None:
-    if name in OPTIONAL:
-        return None
-    raise AttributeError(f"{type(owner).__name__} has no field {name!r}")
+for _name in OPTIONAL:
+    setattr(Node, _name, property(methodcaller("get", _name)))
+
+
+def _absent(owner: object, name: str) -> AttributeError:
+    return AttributeError(f"{type(owner).__name__} has no field {name!r}")
 
 
 def _plain(value: Any) -> Any:
@@ -97,7 +104,7 @@ def as_nodes(value: Any) -> Any:
         for name, part in value.items():
             kind = type(part)
             if kind is dict or kind is list:
-                dict.__setitem__(node, name, as_nodes(part))
+                node[name] = as_nodes(part)
         return node
     # A vector is a list of numbers: its first element tells that there is nothing inside.
     if type(value) is list and value and type(value[0]) in (dict, list):
@@ -120,9 +127,9 @@ class Response(MutableMapping[str, Any]):
     cache: CacheInfo
 
     def __init__(self, raw: bytes, cache: CacheInfo) -> None:
-        set_slot(self, "_raw", raw)
-        set_slot(self, "_data", None)
-        set_slot(self, "cache", cache)
+        _set_raw(self, raw)
+        _set_data(self, None)
+        _set_cache(self, cache)
 
     @property
     def raw(self) -> bytes:
@@ -135,7 +142,7 @@ class Response(MutableMapping[str, Any]):
         data: dict[str, Any] | None = self._data
         if data is None:
             data = orjson.loads(self._raw)
-            set_slot(self, "_data", data)
+            _set_data(self, data)
         return data
 
     def _field(self, data: dict[str, Any], name: str) -> Any:
@@ -152,7 +159,19 @@ class Response(MutableMapping[str, Any]):
             return self._field(data, name)
         if name == "output_text" and "output" in data:
             return _output_text(data)
-        return _absent(self, name)
+        if name in OPTIONAL:
+            return None
+        raise _absent(self, name)
+
+    @property
+    def choices(self) -> Any:
+        """The field that most calls are about: read here, it costs no failed look-up first."""
+        data = self._data
+        if data is None:
+            data = self._parsed()
+        if "choices" not in data:
+            raise _absent(self, "choices")
+        return self._field(data, "choices")
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._parsed()[name] = value
@@ -201,7 +220,10 @@ class Response(MutableMapping[str, Any]):
         return self.model_dump_json()
 
 
-set_slot: Final = object.__setattr__
+# `__setattr__` sets the answer's members, so the slots are set by their descriptors.
+_set_raw: Final = Response.__dict__["_raw"].__set__
+_set_data: Final = Response.__dict__["_data"].__set__
+_set_cache: Final = Response.__dict__["cache"].__set__
 
 
 def _output_text(data: Mapping[str, Any]) -> str:
