@@ -100,7 +100,16 @@ class RedisBackend(RedisCommands):
                     "keep one of them."
                 )
             return [url.strip() for url in self.settings.location.split(",")]
-        scheme = "rediss" if given["ssl"] else "redis"
-        host = str(given["host"] or "localhost")
-        host = f"[{host}]" if ":" in host else quote(host, safe="")
-        return [f"{scheme}://{host}:{int(given['port'])}/{int(given['db'])}"]
+        url = url_of(given["host"] or "localhost", given["port"], encrypted=bool(given["ssl"]))
+        return [f"{url}/{int(given['db'])}"]
+
+
+def url_of(host: Any, port: Any, *, encrypted: bool) -> str:
+    """The URL of a server without its database.
+
+    Raises:
+        ValueError, TypeError: the port is no number.
+    """
+    name = str(host)
+    name = f"[{name}]" if ":" in name else quote(name, safe="")
+    return f"{'rediss' if encrypted else 'redis'}://{name}:{int(port)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,11 +28,25 @@ class Node(RedisServer):
     """
 
     id: str = ""
+    password: str = ""
 
     def ask(self, *command: Any) -> Any:
         """The reply to one command."""
-        with redis.Redis(port=self.port, protocol=2, socket_timeout=5) as client:
+        with redis.Redis(
+            port=self.port, password=self.password, protocol=2, socket_timeout=5
+        ) as client:
             return client.execute_command(*command)
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
 
 @dataclass
@@ -57,16 +71,22 @@ class Cluster:
         share = SLOTS / len(self.primaries)
         return self.primaries[min(int(slot / share), len(self.primaries) - 1)]
 
-    def move(self, key: str, target: Node, *, finish: bool = True) -> int:
+    def is_replaced(self, primary: Node) -> bool:
+        """Whether the others have given its slots to its replica."""
+        watching = next(node for node in self.primaries if node is not primary)
+        owners = {part[2][2] for part in watching.ask("CLUSTER", "SLOTS")}
+        return primary.id.encode() not in owners
+
+    def move(self, key: str, target: Node, *, finish: bool = True) -> None:
         """Move the slot of a key from its owner to another primary, keys included.
 
         Args:
             finish: False leaves the slot on its way: its keys are there, its owner is the old one.
 
-        Returns:
-            The slot.
         """
         source = self.owner(key)
+        if source is target:
+            return
         slot = int(source.ask("CLUSTER", "KEYSLOT", key))
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
@@ -75,7 +95,6 @@ class Cluster:
         if finish:
             for node in (target, source):
                 node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
-        return slot
 
 
 def until(ready: Callable[[], bool], what: str, seconds: float = 30) -> None:
@@ -105,22 +124,27 @@ def _free_ports() -> int:
 
 @contextmanager
 def own_cluster(
-    primaries: int = 3, replicas: int = 0, arguments: Sequence[str] = ()
+    primaries: int = 3,
+    replicas: int = 0,
+    *,
+    password: str = "",
+    node_timeout: int = NODE_TIMEOUT,
 ) -> Iterator[Cluster]:
     """A cluster of the caller's own, whose nodes it may stop or hang."""
+    secured = ("--requirepass", password, "--masterauth", password) if password else ()
     with ExitStack() as stack:
         nodes = []
         for _ in range(primaries + replicas):
             server = stack.enter_context(
                 plain_server(
-                    *("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT)),
+                    *("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout)),
                     *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
                     *("--repl-ping-replica-period", "1"),  # replicas are listed after the first
-                    *arguments,
+                    *("--cluster-require-full-coverage", "no", *secured),
                     port=_free_ports(),
                 )
             )
-            nodes.append(Node(server.url, server.port, server.process))
+            nodes.append(Node(server.url, server.port, server.process, password=password))
         cluster = Cluster(nodes[:primaries], nodes[primaries:])
         _join(cluster)
         yield cluster
