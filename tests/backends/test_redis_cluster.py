@@ -11,16 +11,21 @@ from typing import Any
 
 import pytest
 import redis
+from django.test import override_settings
 
-from llmcache.backends.base import CLAIM, Item
+import llmcache
+from llmcache import backends, maintenance
+from llmcache.backends.base import CLAIM, BaseBackend, Item
 from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.conf import BackendSettings
+from llmcache.recorder import recorder
 from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
 from tests.backends.stores import unique
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import Cluster, own_cluster, until
 
+REDIS = "llmcache.backends.redis.RedisBackend"
 MANY = list(islice(digests(), 60))
 
 
@@ -40,7 +45,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         yield lambda store: Async(store, runner)
 
 
-def counted_keys(cluster: Cluster, store: RedisBackend) -> list[int]:
+def counted_keys(cluster: Cluster, store: BaseBackend) -> list[int]:
     return [len(node.ask("KEYS", f"{store.prefix}*")) for node in cluster.primaries]
 
 
@@ -277,3 +282,27 @@ def test_a_claim_is_looked_at_where_it_was_made(frail_cluster: Cluster, way: Way
     digest = digest_on(frail_cluster, frail_cluster.primaries[0], store)
     assert store.claim(digest, token, 60) == token
     assert store.claimed(digest) == token
+
+
+@pytest.mark.django_db
+def test_evicting_by_a_tag_reaches_all_nodes(redis_cluster: Cluster) -> None:
+    options = {"cluster": True}
+    described = {"BACKEND": REDIS, "LOCATION": redis_cluster.url, "OPTIONS": options}
+    with override_settings(LLMCACHE={"default": {**described, "KEY_PREFIX": unique()}}):
+
+        def ask(text: str, **cache: Any) -> str:
+            messages = [{"role": "user", "content": text}]
+            outcome: str = llmcache.completion("m", messages=messages, cache=cache).cache.outcome
+            recorder.flush()
+            return outcome
+
+        tagged = [f"question {number}" for number in range(30)]
+        for text in tagged:
+            assert ask(text, tags=["t"]) == "miss"
+        assert ask("bystander", tags=["u"]) == "miss"
+        store = backends.stores["default"]
+        assert all(counted_keys(redis_cluster, store))
+        assert maintenance.evict(tag="t").removed == len(tagged)
+        assert sum(counted_keys(redis_cluster, store)) == 1
+        assert ask("bystander", tags=["u"]) == "hit"
+        assert store.clear() == 1
