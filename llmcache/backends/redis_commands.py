@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from llmcache.backends.base import BaseBackend, Item
@@ -101,13 +101,13 @@ class RedisCommands(RedisClaims, BaseBackend):
         return sum(self._unlink(keys) for keys in self._own_keys(space))
 
     def _own_keys(self, space: Keyspace) -> Iterator[list[str]]:
-        primary: Any = self.connections.primary
-        pattern, cursor = self._pattern(space), 0
-        while True:
-            cursor, raw = primary.scan(cursor, match=pattern, count=_BATCH)
-            yield _own(space, raw)
-            if not int(cursor):
-                return
+        pattern = self._pattern(space)
+        primaries: Sequence[Any] = self.connections.primaries()
+        for primary in primaries:
+            cursor = None
+            while cursor != 0:
+                cursor, raw = primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                yield _own(space, raw)
 
     def iterate(self) -> Iterator[str]:
         """The digests of the entries. Redis may repeat one while its table grows."""
@@ -189,14 +189,15 @@ class RedisCommands(RedisClaims, BaseBackend):
         return removed
 
     async def _aown_keys(self, space: Keyspace) -> AsyncIterator[list[str]]:
-        pattern, cursor = self._pattern(space), 0
-        while True:
-            async with asyncio.timeout(self.connections.bound):
-                client: Any = await self.connections.aprimary()
-                cursor, raw = await client.scan(cursor, match=pattern, count=_BATCH)
-            yield _own(space, raw)
-            if not int(cursor):
-                return
+        pattern = self._pattern(space)
+        async with asyncio.timeout(self.connections.bound):
+            primaries: Sequence[Any] = await self.connections.aprimaries()
+        for primary in primaries:
+            cursor = None
+            while cursor != 0:
+                async with asyncio.timeout(self.connections.bound):
+                    cursor, raw = await primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                yield _own(space, raw)
 
     async def aclose(self) -> None:
         await self.connections.aclose()
