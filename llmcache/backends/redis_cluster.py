@@ -79,6 +79,15 @@ class ClusterConnections:
         """The client to read from, on any event loop."""
         return self._areplica
 
+    def get(self, key: str) -> bytes | None:
+        """The value of a key, of a replica if those may be read."""
+        return self._replica.get(key)
+
+    async def aget(self, key: str) -> bytes | None:
+        """As `get`, on the running event loop."""
+        async with asyncio.timeout(self.bound):
+            return await self._areplica.get(key)
+
     # --- sync ---
 
     def primaries(self) -> list[redis.Redis]:

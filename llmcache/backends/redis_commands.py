@@ -47,7 +47,7 @@ class RedisCommands(RedisClaims, BaseBackend):
     # --- sync ---
 
     def get(self, digest: str) -> bytes | None:
-        return self.connections.replica().get(self.make_key(digest))  # type: ignore[return-value]
+        return self.connections.get(self.make_key(digest))
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         names = list(digests)
@@ -124,10 +124,7 @@ class RedisCommands(RedisClaims, BaseBackend):
     # --- async ---
 
     async def aget(self, digest: str) -> bytes | None:
-        async with asyncio.timeout(self.connections.bound):
-            client: Any = await self.connections.areplica()
-            data: bytes | None = await client.get(self.make_key(digest))
-            return data
+        return await self.connections.aget(self.make_key(digest))
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         names = list(digests)

@@ -7,6 +7,7 @@ done twice.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -18,7 +19,10 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from llmcache.backends import redis_reads
+from llmcache.backends.redis_areads import AsyncReads
 from llmcache.backends.redis_loops import PerLoop
+from llmcache.backends.redis_reads import Reads
 
 _CUT: Final = (redis.ConnectionError,)
 _SYNC_ONLY = ("parser_class", "connection_class", "retry")
@@ -55,6 +59,28 @@ class Connections:
         self._clients = [redis.Redis(connection_pool=pool) for pool in pools]
         self.primary = self._clients[0]
         self._loops = PerLoop(self._open, _close)
+        self._reads: list[Reads] = []
+        if redis_reads.can_be_direct(pool_class, self._options):
+            self._reads = [Reads(pool) for pool in pools]
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key, of a replica if there are any."""
+        reads = self._reads
+        if not reads:
+            return self.replica().get(key)  # type: ignore[return-value]
+        return (reads[0] if len(reads) == 1 else random.choice(reads[1:])).get(key)  # noqa: S311
+
+    async def aget(self, key: str) -> bytes | None:
+        """As `get`, on the running event loop."""
+        here = await self._loops.here()
+        reads = here.reads
+        if reads:
+            one = reads[0] if len(reads) == 1 else random.choice(reads[1:])  # noqa: S311
+            return await one.get(key)
+        async with asyncio.timeout(self.bound):
+            client: Any = here.to_read()
+            data: bytes | None = await client.get(key)
+            return data
 
     def replica(self) -> redis.Redis:
         """The client to read from."""
@@ -68,25 +94,28 @@ class Connections:
 
     async def aprimary(self) -> redis.asyncio.Redis:
         """The client to write with on the running event loop."""
-        return (await self._loops.here())[0]
+        return (await self._loops.here()).clients[0]
 
     async def areplica(self) -> redis.asyncio.Redis:
         """The client to read from on the running event loop."""
-        clients = await self._loops.here()
-        return clients[0] if len(clients) == 1 else random.choice(clients[1:])  # noqa: S311
+        return (await self._loops.here()).to_read()
 
     async def aprimaries(self) -> list[redis.asyncio.Redis]:
         """As `primaries`, on the running event loop."""
         return [await self.aprimary()]
 
-    def _open(self) -> list[redis.asyncio.Redis]:
+    def _open(self) -> _Here:
         pool_class = (
             redis.asyncio.BlockingConnectionPool if self._blocking else redis.asyncio.ConnectionPool
         )
-        return [async_client(pool_class, url, self._options) for url in self._urls]
+        clients = [async_client(pool_class, url, self._options) for url in self._urls]
+        reads = [AsyncReads(client.connection_pool, self.bound) for client in clients]
+        return _Here(clients, reads if self._reads else [])
 
     def close(self) -> None:
         """Close the connections of threads; those of event loops close with their loop."""
+        for reads in self._reads:
+            reads.close()
         for client in self._clients:
             client.close()
             client.connection_pool.disconnect()
@@ -97,8 +126,23 @@ class Connections:
         self.close()
 
 
-async def _close(clients: list[redis.asyncio.Redis]) -> None:
-    for client in clients:
+class _Here:
+    """What one event loop has of its own: a client of each server, and its reads."""
+
+    def __init__(self, clients: list[redis.asyncio.Redis], reads: list[AsyncReads]) -> None:
+        self.clients = clients
+        self.reads = reads
+
+    def to_read(self) -> redis.asyncio.Redis:
+        """The client to read from."""
+        clients = self.clients
+        return clients[0] if len(clients) == 1 else random.choice(clients[1:])  # noqa: S311
+
+
+async def _close(here: _Here) -> None:
+    for reads in here.reads:
+        await reads.close()
+    for client in here.clients:
         await client.aclose()
 
 
