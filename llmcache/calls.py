@@ -39,7 +39,7 @@ TRANSPORT: Final = frozenset(
 LOCAL: Final = frozenset({"cache", "caching", "model", "stream", "using"})
 _NOT_PARAMS: Final = UNKEYED | TRANSPORT | LOCAL
 # An integer here means the same to every provider as the float that equals it.
-_FLOATS: Final = ("frequency_penalty", "presence_penalty", "temperature", "top_p")
+_FLOATS: Final = frozenset({"frequency_penalty", "presence_penalty", "temperature", "top_p"})
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -231,8 +231,8 @@ _REQUIRED: Final = {
 
 
 def _as_floats(params: dict[str, Any]) -> None:
-    for name in _FLOATS:
-        if name in params and type(params[name]) is int:
+    for name in _FLOATS.intersection(params):
+        if type(params[name]) is int:
             params[name] = float(params[name])
 
 

@@ -141,12 +141,8 @@ def judge(plan: Plan, envelope: Envelope, now: float) -> str:
 def served(plan: Plan, envelope: Envelope, outcome: str, now: float, reason: str = "") -> CacheInfo:
     """The CacheInfo of an answer, from the store or just made."""
     if outcome in (HIT, STALE):
-        info = plan.info(outcome, reason, envelope)
-        if not info.layer:
-            info.layer = info.alias
         age = now - envelope.created
-        info.age = age if age > 0.0 else 0.0
-        info.similarity = 1.0
+        info = plan.info(outcome, reason, envelope, age if age > 0.0 else 0.0, 1.0)
         if plan.match is not None:
             info.match = plan.match
             info.key = plan.match.digest

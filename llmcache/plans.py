@@ -94,16 +94,20 @@ class Plan:
             and conf.config().single_flight
         )
 
-    def info(self, outcome: str, reason: str = "", source: Any = None) -> CacheInfo:
+    def info(
+        self,
+        outcome: str,
+        reason: str = "",
+        source: Any = None,
+        age: float = 0.0,
+        similarity: float | None = None,
+    ) -> CacheInfo:
         """A CacheInfo for this call."""
+        alias = "" if self.store is None else self.store.alias
+        layer = self.layer or alias if similarity else self.layer
+        call = self.call
         info = CacheInfo(
-            outcome,
-            self.call.model,
-            self.digest,
-            "" if self.store is None else self.store.alias,
-            self.layer,
-            reason,
-            source,
+            outcome, call.model, self.digest, alias, layer, reason, source, age, similarity
         )
         if self.search is not None:
             info.lookup_cost = self.search.cost

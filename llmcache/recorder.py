@@ -117,7 +117,8 @@ class Recorder:
             call, source = plan.call, info.source
             outcome = info.outcome
             calls = self._calls
-            if len(calls) >= self._most:
+            waiting = len(calls)
+            if waiting >= self._most:
                 self._lost += 1
                 return
             # A plain tuple, the fields of CallRecord: half the time, and the collector skips it.
@@ -147,7 +148,7 @@ class Recorder:
                 return
             if self._thread is None:
                 self._start()
-            if len(calls) >= self._enough and not self._wake.is_set():
+            if waiting >= self._enough and not self._wake.is_set():
                 self._wake.set()
         except Exception as error:
             events.warn_once("record_error", "A call could not be recorded: %r", error)

@@ -120,30 +120,28 @@ class Response(MutableMapping[str, Any]):
         raw: the JSON exactly as the provider sent it.
     """
 
-    __slots__ = ("_data", "_raw", "cache")
+    __slots__ = ("_body", "cache")
 
-    _raw: bytes
-    _data: dict[str, Any] | None
+    _body: bytes | dict[str, Any]
+    """The JSON as it arrived, until somebody reads in it; then what it says."""
     cache: CacheInfo
 
     def __init__(self, raw: bytes, cache: CacheInfo) -> None:
-        _set_raw(self, raw)
-        _set_data(self, None)
+        _set_body(self, raw)
         _set_cache(self, cache)
 
     @property
     def raw(self) -> bytes:
         """The JSON as it arrived, or as the caller has changed it since."""
-        if self._data is None:
-            return self._raw
-        return orjson.dumps(self._data)
+        body = self._body
+        return body if isinstance(body, bytes) else orjson.dumps(body)
 
     def _parsed(self) -> dict[str, Any]:
-        data: dict[str, Any] | None = self._data
-        if data is None:
-            data = orjson.loads(self._raw)
-            _set_data(self, data)
-        return data
+        body = self._body
+        if isinstance(body, bytes):
+            body = cast(dict[str, Any], orjson.loads(body))
+            _set_body(self, body)
+        return body
 
     def _field(self, data: dict[str, Any], name: str) -> Any:
         """A member, its objects made Nodes when it is first read: most are never read."""
@@ -166,9 +164,7 @@ class Response(MutableMapping[str, Any]):
     @property
     def choices(self) -> Any:
         """The field that most calls are about: read here, it costs no failed look-up first."""
-        data = self._data
-        if data is None:
-            data = self._parsed()
+        data = self._parsed()
         if "choices" not in data:
             raise _absent(self, "choices")
         return self._field(data, "choices")
@@ -221,8 +217,7 @@ class Response(MutableMapping[str, Any]):
 
 
 # `__setattr__` sets the answer's members, so the slots are set by their descriptors.
-_set_raw: Final = Response.__dict__["_raw"].__set__
-_set_data: Final = Response.__dict__["_data"].__set__
+_set_body: Final = Response.__dict__["_body"].__set__
 _set_cache: Final = Response.__dict__["cache"].__set__
 
 
