@@ -4,7 +4,6 @@ is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from time import perf_counter, time
 
 from llmcache import (
@@ -29,7 +28,7 @@ from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.store import Store
-from llmcache.streaming import AsyncStream
+from llmcache.streaming import AsyncRecorded, AsyncStream
 
 
 async def run(call: Call, store: Store | None) -> Response | AsyncStream:
@@ -110,13 +109,8 @@ async def _answer(
     if events.listening():
         await events.afinished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
-        return AsyncStream(_replay(plan, envelope), info, hide_usage=not call.wants_usage_chunk)
+        return AsyncRecorded(engine.wanted_chunks(call, envelope), info)
     return Response(engine.body_of(call.kind, envelope), info)
-
-
-async def _replay(plan: Plan, envelope: Envelope) -> AsyncGenerator[bytes, None]:
-    for chunk in engine.chunks_of(plan.call.kind, envelope):
-        yield chunk
 
 
 # --- embeddings ---

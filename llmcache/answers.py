@@ -17,7 +17,7 @@ from llmcache.outcome import CacheInfo
 from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
-from llmcache.streams import OWN_KINDS, assemble, usage_of
+from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, usage_of
 from llmcache.usage import Usage
 
 
@@ -37,7 +37,10 @@ def prepare(
     """
     call = plan.call
     header: dict[str, Any] = {"kind": call.kind, "model": call.model, "seconds": round(seconds, 6)}
-    payload = body if chunks is None else b"\n".join(chunks)
+    payload = body
+    if chunks is not None:
+        payload = b"\n".join(chunks)
+        header[USAGE_CHUNKS] = [n for n, chunk in enumerate(chunks) if is_usage_chunk(chunk)]
     parsed: Any = None
     try:
         parsed = policy.readable(call.kind, body)

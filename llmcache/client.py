@@ -20,7 +20,7 @@ from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.store import Store
-from llmcache.streaming import Stream
+from llmcache.streaming import Recorded, Stream
 
 
 def run(call: Call, store: Store | None) -> Response | Stream:
@@ -99,8 +99,7 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     if events.listening():
         events.finished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
-        chunks = (chunk for chunk in engine.chunks_of(call.kind, envelope))
-        return Stream(chunks, info, hide_usage=not call.wants_usage_chunk)
+        return Recorded(engine.wanted_chunks(call, envelope), info)
     return Response(engine.body_of(call.kind, envelope), info)
 
 

@@ -5,7 +5,6 @@ The drivers (`client`, `aclient`) do the reading, calling and writing between th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import perf_counter
 
 from llmcache import conf, events, keys, policy
@@ -16,7 +15,7 @@ from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.plans import Plan, configured_scope, made_of
 from llmcache.store import Store, names_of
-from llmcache.streams import OWN_KINDS, assemble, split
+from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, split
 from llmcache.tombstones import tombstones
 from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.retry import RETRIED
@@ -165,11 +164,26 @@ def told(kind: str, envelope: Envelope) -> bytes:
     return body_of(kind, envelope)
 
 
-def chunks_of(kind: str, envelope: Envelope) -> Sequence[bytes]:
+def chunks_of(kind: str, envelope: Envelope) -> list[bytes]:
     """An entry's answer as a stream's events, whichever way it was recorded."""
     if envelope.is_stream:
         return envelope.payload.split(b"\n")
     return split(kind, envelope.payload)
+
+
+def wanted_chunks(call: Call, envelope: Envelope) -> list[bytes]:
+    """As `chunks_of`, without the chunks that hold nothing but usage, unless the caller asked for
+    them: we ask for them always.
+    """
+    chunks = chunks_of(call.kind, envelope)
+    if call.wants_usage_chunk:
+        return chunks
+    noted = envelope.header.get(USAGE_CHUNKS) if envelope.is_stream else None
+    if noted is None:
+        return [chunk for chunk in chunks if not is_usage_chunk(chunk)]
+    for position in reversed(noted):
+        del chunks[position]
+    return chunks
 
 
 def rescue(plan: Plan, error: UpstreamError) -> Envelope | None:

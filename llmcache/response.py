@@ -100,16 +100,32 @@ def _plain(value: Any) -> Any:
 def as_nodes(value: Any) -> Any:
     """The same JSON value with every object in it a Node."""
     if type(value) is dict:
-        node = Node(value)
-        for name, part in value.items():
-            kind = type(part)
-            if kind is dict or kind is list:
-                node[name] = as_nodes(part)
-        return node
+        return _node(value)
+    return _nodes(value) if type(value) is list and value else value
+
+
+def _node(value: dict[str, Any]) -> Node:
+    node = Node(value)
+    for name, part in value.items():
+        kind = type(part)
+        if kind is dict:
+            node[name] = _node(part)
+        elif kind is list and part:
+            node[name] = _nodes(part)
+    return node
+
+
+def _nodes(values: list[Any]) -> list[Any]:
     # A vector is a list of numbers: its first element tells that there is nothing inside.
-    if type(value) is list and value and type(value[0]) in (dict, list):
-        return [as_nodes(part) for part in value]
-    return value
+    kind = type(values[0])
+    if kind is not dict and kind is not list:
+        return values
+    if len(values) == 1 and kind is dict:
+        return [_node(values[0])]
+    return [as_nodes(part) for part in values]
+
+
+_loads: Final = orjson.loads
 
 
 class Response(MutableMapping[str, Any]):
@@ -138,10 +154,11 @@ class Response(MutableMapping[str, Any]):
 
     def _parsed(self) -> dict[str, Any]:
         body = self._body
-        if isinstance(body, bytes):
-            body = cast(dict[str, Any], orjson.loads(body))
-            _set_body(self, body)
-        return body
+        if isinstance(body, dict):
+            return body
+        parsed: dict[str, Any] = _loads(body)
+        _set_body(self, parsed)
+        return parsed
 
     def _field(self, data: dict[str, Any], name: str) -> Any:
         """A member, its objects made Nodes when it is first read: most are never read."""
@@ -167,7 +184,10 @@ class Response(MutableMapping[str, Any]):
         data = self._parsed()
         if "choices" not in data:
             raise _absent(self, "choices")
-        return self._field(data, "choices")
+        value = data["choices"]
+        if type(value) is list and value and type(value[0]) is dict:
+            value = data["choices"] = _nodes(value)
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._parsed()[name] = value
