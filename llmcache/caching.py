@@ -20,6 +20,7 @@ from django.core.signals import setting_changed
 from llmcache import backends, conf, keys, plans
 from llmcache.backends.base import BaseBackend
 from llmcache.backends.batched import BatchedBackend
+from llmcache.backends.redis_urls import url_of
 from llmcache.calls import Call, build
 from llmcache.exceptions import InvalidRequest
 from llmcache.store import Store
@@ -248,8 +249,6 @@ def _redis_servers(
 
 
 def _startup_nodes(given: Mapping[str, Any], *, encrypted: bool) -> list[str]:
-    from llmcache.backends.redis import url_of
-
     nodes = given["redis_startup_nodes"]
     if given["host"]:
         if nodes:

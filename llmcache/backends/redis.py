@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import quote
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
@@ -11,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from llmcache import conf
 from llmcache.backends import messages, options
 from llmcache.backends.redis_commands import RedisCommands
+from llmcache.backends.redis_urls import url_of
 
 DEFAULTS: Final[dict[str, Any]] = {
     "host": None,
@@ -102,14 +102,3 @@ class RedisBackend(RedisCommands):
             return [url.strip() for url in self.settings.location.split(",")]
         url = url_of(given["host"] or "localhost", given["port"], encrypted=bool(given["ssl"]))
         return [f"{url}/{int(given['db'])}"]
-
-
-def url_of(host: Any, port: Any, *, encrypted: bool) -> str:
-    """The URL of a server without its database.
-
-    Raises:
-        ValueError, TypeError: the port is no number.
-    """
-    name = str(host)
-    name = f"[{name}]" if ":" in name else quote(name, safe="")
-    return f"{'rediss' if encrypted else 'redis'}://{name}:{int(port)}"

@@ -190,25 +190,9 @@ class ClusterConnections:
         here = [await self._aclient(clients, node) for node in sent]
         if len(sent) == 1:
             ((node, commands),) = sent.items()
-            return {node: await self._aask(here[0], commands)}
-        asked = (self._aask(client, sent[node]) for client, node in zip(here, sent, strict=True))
+            return {node: await _aask(here[0], commands)}
+        asked = (_aask(client, sent[node]) for client, node in zip(here, sent, strict=True))
         return dict(zip(sent, await asyncio.gather(*asked), strict=True))
-
-    async def _aask(self, client: Any, commands: Sequence[Words]) -> Answer:
-        try:
-            async with asyncio.timeout(self._timeout):
-                if len(commands) == 1:
-                    try:
-                        return [await client.execute_command(*commands[0])]
-                    except redis.ResponseError as error:
-                        return [error]
-                async with client.pipeline(transaction=False) as pipeline:
-                    for words in commands:
-                        pipeline.execute_command(*words)
-                    replies: list[Any] = await pipeline.execute(raise_on_error=False)
-                    return replies
-        except (redis.RedisError, OSError) as error:
-            return error
 
     async def _aclient(self, clients: AsyncClients, node: Node) -> redis.asyncio.Redis:
         found = clients.get(node)
@@ -246,6 +230,22 @@ def _ask(client: Any, commands: Sequence[Words]) -> list[Any]:
             pipeline.execute_command(*words)
         replies: list[Any] = pipeline.execute(raise_on_error=False)
         return replies
+
+
+async def _aask(client: Any, commands: Sequence[Words]) -> Answer:
+    try:
+        if len(commands) == 1:
+            try:
+                return [await client.execute_command(*commands[0])]
+            except redis.ResponseError as error:
+                return [error]
+        async with client.pipeline(transaction=False) as pipeline:
+            for words in commands:
+                pipeline.execute_command(*words)
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            return replies
+    except (redis.RedisError, OSError) as error:
+        return error
 
 
 def _taken(pool: Any) -> Any:

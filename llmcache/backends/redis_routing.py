@@ -40,6 +40,7 @@ _TROUBLED: Final = 0.5
 _SETTLED: Final = 60.0
 """The same while nothing is, to find nodes that are new."""
 _TIMEOUTS: Final = (redis.TimeoutError, TimeoutError)
+_OF_CLUSTERS: Final = {"MOVED": MovedError, "ASK": AskError, "CLUSTERDOWN": ClusterDownError}
 # They say nothing about the node.
 _OURS: Final = (
     redis.AuthenticationError,
@@ -97,6 +98,8 @@ class Router:
         """
         trip = _Trip(self, commands, reading)
         for _ in range(_ROUNDS):
+            if not trip.waiting:
+                break
             yield from self._known()
             if not (sent := trip.leave()):
                 break
@@ -200,6 +203,7 @@ class _Trip:
 
     Attributes:
         replies: in the commands' order.
+        waiting: numbers of the commands that have none yet.
     """
 
     def __init__(self, router: Router, commands: Sequence[Command], reading: bool) -> None:
@@ -207,7 +211,7 @@ class _Trip:
         self._commands = commands
         self._reading = reading
         self.replies: list[Any] = [None] * len(commands)
-        self._waiting: Sequence[int] = range(len(commands))
+        self.waiting: Sequence[int] = range(len(commands))
         # By the command's number: whom to ask for a slot that moves just now, and who has failed.
         self._asking: dict[int, Node] = {}
         self._failed: dict[int, Node] = {}
@@ -216,7 +220,7 @@ class _Trip:
     def leave(self) -> Sent:
         """What to send now; nothing when all is done."""
         self._places = {}
-        for number in self._waiting:
+        for number in self.waiting:
             node = self._asking.get(number) or self._router.target(
                 self._commands[number].slot, self._reading
             )
@@ -253,13 +257,13 @@ class _Trip:
             for number in numbers:
                 if number in asked:
                     next(rest)
-                self.replies[number] = reply = next(rest)
+                self.replies[number] = reply = _understood(next(rest))
                 if isinstance(reply, AskError):
                     self._redirect(number, node, reply)
                     waiting.append(number)
                 elif isinstance(reply, ClusterDownError):
                     self._router.look_soon()
-        self._waiting = waiting
+        self.waiting = waiting
 
     def _redirect(self, number: int, node: Node, reply: AskError) -> None:
         elsewhere = Node(reply.host or node.host, reply.port)
@@ -267,3 +271,12 @@ class _Trip:
             self._router.moved(self._commands[number].slot, elsewhere)
         else:
             self._asking[number] = elsewhere
+
+
+def _understood(reply: Any) -> Any:
+    """A reply in which redis-py before 6 has not seen what only clusters say."""
+    if type(reply) is redis.ResponseError:
+        word, _, rest = str(reply).partition(" ")
+        if word in _OF_CLUSTERS:
+            return _OF_CLUSTERS[word](rest)
+    return reply

@@ -159,6 +159,21 @@ def test_a_node_that_hangs_is_no_place_to_learn_of_the_others_for_long(
     assert steps.get(digest) == b"1"
 
 
+def test_an_answer_that_comes_too_late_is_taken_for_no_other(
+    lasting_cluster: Cluster, hang: Callable[[], None], way: Way
+) -> None:
+    steps, here, others = filled(lasting_cluster, way)
+    hang()
+    assert steps.get_many([here[0], others[0]]) == {others[0]: others[0].encode()}
+    waking = threading.Timer(0.2, hang)  # while the next one waits for its own
+    waking.start()
+    found = steps.get_many([here[1], others[1]])
+    waking.join()
+    assert found.get(here[1], here[1].encode()) == here[1].encode()
+    until(lambda: steps.get(here[2]) == here[2].encode(), "the node did not wake up")
+    assert steps.get_many(MANY) == {digest: digest.encode() for digest in MANY}
+
+
 def test_a_replica_takes_over_in_the_middle_of_use(frail_cluster: Cluster) -> None:
     store = clustered(frail_cluster.url)
     first, replica = frail_cluster.primaries[0], frail_cluster.replicas[0]
