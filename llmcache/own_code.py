@@ -132,6 +132,13 @@ def called(value: Any, name: str, *args: Any, **kwargs: Any) -> Any:
     return said
 
 
+def changed(base: Controls, changes: Mapping[str, Any]) -> Controls:
+    """The controls of one call: those of the decorator, and what the call changes in them."""
+    if all(getattr(base, name) == value for name, value in changes.items()):
+        return base
+    return replace(base, **changes)
+
+
 def check_text(name: str, value: object) -> None:
     """Raise InvalidRequest unless the value is None, a text that is not empty, or a function."""
     if value is None or callable(value) or (isinstance(value, str) and value):

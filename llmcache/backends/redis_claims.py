@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcache.backends.base import CLAIM, BaseBackend
+from llmcache.backends.exchanges import Exchanges
 
 if TYPE_CHECKING:
     from llmcache.backends.redis_cluster import ClusterConnections
@@ -36,6 +37,10 @@ class RedisClaims(BaseBackend):
     connections: Connections | ClusterConnections
     supports_claims = True
 
+    @cached_property
+    def _exchanges(self) -> Exchanges:
+        return Exchanges(self.connections.bound, self.connections.most)
+
     def _claim_key(self, name: str) -> str:
         return self.make_key(f"{name}-claim")
 
@@ -44,7 +49,7 @@ class RedisClaims(BaseBackend):
         return primary.eval(script, 1, self._claim_key(name), *arguments)
 
     async def _ascript(self, script: str, name: str, *arguments: Any) -> Any:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             return await primary.eval(script, 1, self._claim_key(name), *arguments)
 
@@ -77,18 +82,18 @@ class RedisClaims(BaseBackend):
         await self._ascript(_END, name, token, note or b"", _milliseconds(ttl))
 
     async def aclaimed(self, name: str) -> bytes | None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             held: bytes | None = await primary.get(self._claim_key(name))
             return held
 
     async def apost(self, slot: str, data: bytes, ttl: float) -> None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             await primary.set(self.make_key(slot), data, px=_milliseconds(ttl))
 
     async def aposted(self, slot: str) -> bytes | None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             data: bytes | None = await primary.get(self.make_key(slot))
             return data

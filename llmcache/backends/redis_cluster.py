@@ -13,6 +13,7 @@ import redis
 import redis.asyncio
 
 from llmcache.backends import redis_connections
+from llmcache.backends.exchanges import MOST
 from llmcache.backends.redis_cluster_clients import AsyncClusterClient, ClusterClient
 from llmcache.backends.redis_loops import PerLoop
 from llmcache.backends.redis_routing import Answer, Answers, Command, Router, Sent, Steps, Words
@@ -36,11 +37,15 @@ class ClusterConnections:
     Attributes:
         primary: reads and writes where the keys are.
         bound: seconds that a call may take: as long again as one exchange, for a look at the map.
+        most, has_reads: as of `Connections`.
 
     Raises:
         ValueError, TypeError: a URL or an option that redis-py doesn't take, or that no cluster
             has.
     """
+
+    has_reads: Final = False
+    most: Final = MOST
 
     def __init__(
         self,
@@ -82,11 +87,6 @@ class ClusterConnections:
     def get(self, key: str) -> bytes | None:
         """The value of a key, of a replica if those may be read."""
         return self._replica.get(key)
-
-    async def aget(self, key: str) -> bytes | None:
-        """As `get`, on the running event loop."""
-        async with asyncio.timeout(self.bound):
-            return await self._areplica.get(key)
 
     # --- sync ---
 

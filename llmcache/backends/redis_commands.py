@@ -124,20 +124,28 @@ class RedisCommands(RedisClaims, BaseBackend):
     # --- async ---
 
     async def aget(self, digest: str) -> bytes | None:
-        return await self.connections.aget(self.make_key(digest))
+        key = self.make_key(digest)
+        connections: Any = self.connections
+        data: bytes | None
+        if connections.has_reads:
+            data = await connections.aget(key)
+            return data
+        async with self._exchanges.one():
+            data = await (await connections.areplica()).get(key)
+            return data
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         names = list(digests)
         found: dict[str, bytes] = {}
         for batch in batches(names):
-            async with asyncio.timeout(self.connections.bound):
+            async with self._exchanges.one():
                 client: Any = await self.connections.areplica()
                 values = await client.mget([self.make_key(name) for name in batch])
             found.update(_present(batch, values))
         return found
 
     async def aset(self, digest: str, data: bytes, ttl: float | None) -> None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             await client.set(self.make_key(digest), data, px=milliseconds(ttl))
 
@@ -145,7 +153,7 @@ class RedisCommands(RedisClaims, BaseBackend):
         items = list(items)
         if len(items) == 1:
             return await self.aset(*items[0])
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             async with client.pipeline(transaction=False) as pipeline:
                 for digest, data, ttl in items:
@@ -153,7 +161,7 @@ class RedisCommands(RedisClaims, BaseBackend):
                 await pipeline.execute()
 
     async def adelete(self, digest: str) -> bool:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             return bool(await client.unlink(self.make_key(digest)))
 
@@ -163,14 +171,14 @@ class RedisCommands(RedisClaims, BaseBackend):
     async def _aunlink(self, keys: list[str]) -> int:
         removed = 0
         for batch in batches(keys):
-            async with asyncio.timeout(self.connections.bound):
+            async with self._exchanges.one():
                 client: Any = await self.connections.aprimary()
                 removed += await client.unlink(*batch)
         return removed
 
     async def atouch(self, digest: str, ttl: float | None) -> bool:
         key, px = self.make_key(digest), milliseconds(ttl)
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             if px is not None:
                 return bool(await client.pexpire(key, px))

@@ -7,7 +7,6 @@ done twice.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -20,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from llmcache.backends import redis_reads
+from llmcache.backends.exchanges import MOST
 from llmcache.backends.redis_areads import AsyncReads
 from llmcache.backends.redis_loops import PerLoop
 from llmcache.backends.redis_reads import Reads
@@ -39,6 +39,11 @@ class Connections:
         options: what redis-py's `ConnectionPool.from_url` takes.
         pool_class: a subclass of `redis.ConnectionPool`.
 
+    Attributes:
+        bound: seconds that one exchange may take. Tasks keep to it themselves.
+        most: how many exchanges a loop may have at a time: a pool refuses connections beyond.
+        has_reads: whether single keys are read past redis-py's pool.
+
     Raises:
         ValueError, TypeError: a URL or an option that redis-py doesn't take.
     """
@@ -56,12 +61,14 @@ class Connections:
         self._options = limited({**waits, **options}, timeout)
         pools = [sync_pool(pool_class, url, self._options) for url in self._urls]
         self.bound: float | None = pools[0].connection_kwargs["socket_timeout"]
+        self.most: int = min(MOST, *(pool.max_connections for pool in pools))
         self._clients = [redis.Redis(connection_pool=pool) for pool in pools]
         self.primary = self._clients[0]
         self._loops = PerLoop(self._open, _close)
         self._reads: list[Reads] = []
         if redis_reads.can_be_direct(pool_class, self._options):
             self._reads = [Reads(pool) for pool in pools]
+        self.has_reads = bool(self._reads)
 
     def get(self, key: str) -> bytes | None:
         """The value of a key, of a replica if there are any."""
@@ -71,16 +78,10 @@ class Connections:
         return (reads[0] if len(reads) == 1 else random.choice(reads[1:])).get(key)  # noqa: S311
 
     async def aget(self, key: str) -> bytes | None:
-        """As `get`, on the running event loop."""
-        here = await self._loops.here()
-        reads = here.reads
-        if reads:
-            one = reads[0] if len(reads) == 1 else random.choice(reads[1:])  # noqa: S311
-            return await one.get(key)
-        async with asyncio.timeout(self.bound):
-            client: Any = here.to_read()
-            data: bytes | None = await client.get(key)
-            return data
+        """As `get`, on the running event loop, where there are such reads (`has_reads`)."""
+        reads = (await self._loops.here()).reads
+        one = reads[0] if len(reads) == 1 else random.choice(reads[1:])  # noqa: S311
+        return await one.get(key)
 
     def replica(self) -> redis.Redis:
         """The client to read from."""
@@ -190,5 +191,6 @@ def async_client(
 ) -> redis.asyncio.Redis:
     """A client for the running event loop."""
     own = {key: value for key, value in options.items() if key not in _SYNC_ONLY}
+    own["socket_timeout"] = None  # who asks has a limit: a timer for each step would come on top
     retry = AsyncRetry(NoBackoff(), 1, _CUT)
     return redis.asyncio.Redis.from_pool(_from_url(pool_class, url, {"retry": retry, **own}))

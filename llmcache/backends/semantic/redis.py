@@ -4,7 +4,6 @@ entries.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -146,7 +145,7 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
             return result
 
     async def _asend(self, commands: list[Command]) -> list[Any]:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             if len(commands) == 1:
                 try:
