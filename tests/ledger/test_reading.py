@@ -1,5 +1,5 @@
 """No list of the admin reads a table to its end, whatever it is filtered and sorted by: neither to
-find rows, nor to sort or count them. On SQLite, PostgreSQL and MariaDB.
+find rows, nor to sort or count them. No batch of a sweep does either.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from llmcache import sweeping
 from llmcache.admin import entry_history, paging, similar_pairs
 from llmcache.admin.base import ReadOnlyAdmin
 from llmcache.models import Call, Entry, Eviction, MatchedPair
@@ -112,14 +114,16 @@ def connection(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseD
     monkeypatch.setattr(entry_history, "_LOOKED_AT", PAGE)
     monkeypatch.setattr(ReadOnlyAdmin, "list_per_page", PAGE)
     made()
-    found = connections[database]
-    with found.cursor() as cursor:
-        if found.vendor == "mysql":
-            cursor.execute("ANALYZE TABLE llmcache_entry, llmcache_call, llmcache_matchedpair")
-        else:
-            cursor.execute("ANALYZE")
-    yield found
+    yield connections[database]
     MatchedPair.objects.using(database).all().delete()
+
+
+def counted(connection: BaseDatabaseWrapper) -> None:
+    """Let the database count its rows, as it does by itself from time to time."""
+    tables = "llmcache_entry, llmcache_call, llmcache_matchedpair, llmcache_eviction"
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE TABLE {tables}" if connection.vendor == "mysql" else "ANALYZE")
+        cursor.fetchall() if connection.vendor == "mysql" else None
 
 
 def pages() -> Iterator[tuple[str, Any]]:
@@ -140,18 +144,42 @@ def pages() -> Iterator[tuple[str, Any]]:
     yield "entry", lambda: entries.change_view(request, str(asked.pk))
 
 
+def too_much(connection: BaseDatabaseWrapper, captured: CaptureQueriesContext) -> list[str]:
+    """Those queries that read more than they need, with what they read."""
+    found = []
+    for query in captured:
+        if query["sql"].startswith("SELECT"):
+            seen = READ[connection.vendor](connection, query["sql"])
+            if seen:
+                found.append(f"{seen}: {query['sql']}")
+    return found
+
+
 def test_no_list_reads_a_table_to_its_end(connection: BaseDatabaseWrapper) -> None:
-    too_much = {}
+    counted(connection)
+    found = {}
     for name, page in pages():
         with CaptureQueriesContext(connection) as captured:
             response = page().render()
         assert response.status_code == 200, name
-        asked = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
-        for sql in asked:
-            seen = READ[connection.vendor](connection, sql)
-            if seen:
-                too_much[name] = f"{seen}: {sql}"
-    assert too_much == {}
+        found[name] = too_much(connection, captured)
+    assert {name: queries for name, queries in found.items() if queries} == {}
+
+
+def test_no_batch_of_a_sweep_reads_what_stays(connection: BaseDatabaseWrapper) -> None:
+    """Pairs that somebody has decided on stay, however old they are: here most old ones."""
+    old = timezone.now() - timedelta(days=40)
+    oldest = list(MatchedPair.objects.order_by("seen").values_list("pk", flat=True)[: ROWS // 2])
+    MatchedPair.objects.filter(pk__in=oldest).update(seen=F("seen") - timedelta(days=50), same=True)
+    MatchedPair.objects.filter(pk__in=oldest[:20]).update(seen=old, same=None)
+    Entry.objects.filter(kind="embedding").update(kept_until=old)
+    Call.objects.filter(kind="embedding").update(created=old)
+    Eviction.objects.filter(what="namespace").update(created=old)
+    counted(connection)
+    with CaptureQueriesContext(connection) as captured:
+        swept = sweeping.sweep(10, aliases=())
+    assert (swept.index, swept.log) == (3, 3 + 3 + 10)
+    assert too_much(connection, captured) == []
 
 
 # --- what a query reads ---
