@@ -17,6 +17,8 @@ from typing import Any
 
 import django
 
+from benchmarks import tables
+
 QUESTION = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * 1000}]}
 RATE = 10_000  # hits a second
 SECONDS = 20
@@ -51,9 +53,9 @@ def measure(entries: int, calls: int) -> dict[str, Any]:
 
     call_command("migrate", verbosity=0)
     figures: dict[str, Any] = {"record": record_cost(), "rate": keeps_up()}
-    fill(entries, calls)
-    figures["pages"] = pages(entries, calls)
-    figures["work"] = work()
+    tables.fill(entries, calls)
+    figures["pages"] = tables.pages()
+    figures["work"] = tables.work()
     recorder.stop()
     return figures
 
@@ -180,139 +182,6 @@ def _spread(taken: list[float]) -> dict[str, float]:
     cuts = quantiles(taken, n=1000)
     spread = {"mean": mean(taken), "p50": cuts[499], "p99": cuts[989], "p999": cuts[998]}
     return {name: seconds * 1e6 for name, seconds in spread.items()}
-
-
-# --- big tables ---
-
-
-def fill(entries: int, calls: int) -> None:
-    """Rows as a busy site has them, made by the database itself."""
-    from django.db import connection
-
-    started = perf_counter()
-    digest = "encode(sha256(('e' || i)::bytea), 'hex')"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""INSERT INTO llmcache_entry (alias, digest, kind, model, namespace, scope, preview,
-                material, size, input_tokens, output_tokens, cached_tokens, upstream_seconds,
-                created, expires, kept_until, hits, pinned)
-            SELECT 'default', {digest}, 'completion', 'model-' || i % 12, 'space-' || i % 40, '',
-                'What is the answer to question ' || i, '{{"kind": "completion"}}', 2000, 300, 200,
-                0, 0.9, now() - i * interval '5 seconds', now() + interval '1 day',
-                now() + (i % 200 - 1) * interval '1 hour', i % 50, i % 1000 = 0
-            FROM generate_series(1, {entries}) i"""
-        )
-        cursor.execute(
-            f"""INSERT INTO llmcache_call (created, outcome, reason, alias, digest, kind, model,
-                namespace, scope, caller, layer, streamed, latency, upstream_seconds, age,
-                input_tokens, output_tokens, cached_tokens, saved_input_tokens,
-                saved_output_tokens, saved_cached_tokens, lookup_cost)
-            SELECT now() - j * interval '2.5 seconds',
-                (ARRAY['hit','hit','miss','bypass'])[j % 4 + 1], '', 'default',
-                encode(sha256(('e' || j % {entries})::bytea), 'hex'), 'completion',
-                'model-' || j % 12, 'space-' || j % 40, '', 'caller-' || j % 5, 'default', false,
-                0.0001, 0.9, 10, 300, 200, 0, 0, 0, 0, 0
-            FROM generate_series(1, {calls}) j"""
-        )
-        cursor.execute(
-            """INSERT INTO llmcache_entrytag (entry_id, name)
-            SELECT id, 'product:' || id % 1000 FROM llmcache_entry"""
-        )
-        cursor.execute(
-            """INSERT INTO llmcache_hourlystat (hour, alias, kind, model, namespace, caller,
-                outcome, speed, calls, input_tokens, output_tokens, cached_tokens,
-                saved_input_tokens, saved_output_tokens, saved_cached_tokens, cost,
-                saved_cost, lookup_cost, unpriced,
-                seconds, saved_seconds)
-            SELECT date_trunc('hour', now()) - h * interval '1 hour', 'default', 'completion',
-                'model-' || m, 'space-' || s, 'caller', o, p, 20, 300, 200, 0, 300, 200, 0, 0.1,
-                0.2, 0, 0, 0.5, 10
-            FROM generate_series(1, 2160) h, generate_series(0, 2) m, generate_series(0, 3) s,
-                unnest(ARRAY['hit','miss']) o, generate_series(14, 15) p"""
-        )
-        cursor.execute("ANALYZE")
-    print(f"{entries:,} entries and {calls:,} calls made in {perf_counter() - started:.0f} s")
-
-
-def pages(entries: int, calls: int) -> dict[str, Any]:
-    """Queries and milliseconds of every page of the admin."""
-    from django.contrib.auth import get_user_model
-    from django.db import connection
-    from django.test import Client
-    from django.test.utils import CaptureQueriesContext
-
-    from llmcache.models import Call, Entry
-
-    user = get_user_model()._default_manager.create_superuser("staff", "", "staff")
-    client = Client()
-    client.force_login(user)
-    entry = Entry.objects.order_by("pk")[1000]
-    call = Call.objects.order_by("pk")[1000]
-    base = "/admin/llmcache"
-    asked = json.dumps({"model": "model-1", "messages": [{"role": "user", "content": "hello"}]})
-    form = {"kind": "completion", "alias": "default", "request": asked}
-    addresses: dict[str, Callable[[], Any]] = {
-        "dashboard, a day": lambda: client.get(f"{base}/hourlystat/?days=1"),
-        "dashboard, 90 days": lambda: client.get(f"{base}/hourlystat/?days=90"),
-        "entries": lambda: client.get(f"{base}/entry/"),
-        "entries, page 100": lambda: client.get(f"{base}/entry/?p=100"),
-        "entries of a model": lambda: client.get(f"{base}/entry/?model=model-3"),
-        "entries, cold": lambda: client.get(f"{base}/entry/?state=cold"),
-        "entries of a store, live": lambda: client.get(f"{base}/entry/?alias=default&state=live"),
-        "entries of a namespace": lambda: client.get(f"{base}/entry/?namespace=space-7"),
-        "entries, model searched": lambda: client.get(f"{base}/entry/?q=model-3"),
-        "entries, search": lambda: client.get(f"{base}/entry/?q={entry.digest[:6]}"),
-        "one entry": lambda: client.get(f"{base}/entry/{entry.pk}/change/"),
-        "evict all that match": lambda: client.get(f"{base}/entry/evict-matching/?model=model-3"),
-        "calls": lambda: client.get(f"{base}/call/"),
-        "calls of an entry": lambda: client.get(f"{base}/call/?q={entry.digest}"),
-        "calls that missed": lambda: client.get(f"{base}/call/?outcome=miss"),
-        "one call": lambda: client.get(f"{base}/call/{call.pk}/change/"),
-        "explain": lambda: client.post(f"{base}/hourlystat/explain/", form),
-        "stores": lambda: client.get(f"{base}/hourlystat/stores/"),
-        "evictions": lambda: client.get(f"{base}/eviction/"),
-    }
-    figures = {}
-    print(f"{'page':<24} {'queries':>8} {'ms':>8} {'ms in SQL':>10}")
-    for name, get in addresses.items():
-        get()
-        times, in_sql = [], []
-        for _ in range(5):
-            with CaptureQueriesContext(connection) as captured:
-                started = perf_counter()
-                response = get()
-                times.append((perf_counter() - started) * 1e3)
-            assert response.status_code == 200, (name, response.status_code)
-            in_sql.append(sum(float(query["time"]) for query in captured) * 1e3)
-        figures[name] = {"queries": len(captured), "ms": median(times), "sql_ms": median(in_sql)}
-        row = figures[name]
-        print(f"{name:<24} {row['queries']:>8} {row['ms']:>8.0f} {row['sql_ms']:>10.0f}")
-    return figures
-
-
-def work() -> dict[str, float]:
-    """Seconds of what tasks do."""
-    from llmcache import maintenance, rollup, sweeping
-    from llmcache.models import Entry
-
-    some = list(
-        Entry.objects.filter(pinned=False).order_by("pk").values_list("pk", flat=True)[:10_000]
-    )
-    jobs: dict[str, Callable[[], Any]] = {
-        "evict 10,000 entries": lambda: maintenance.evict_entries(
-            Entry.objects.filter(pk__in=some)
-        ),
-        "evict by a tag": lambda: maintenance.evict(tag="product:7"),
-        "sweep 10,000 of each": lambda: sweeping.sweep(10_000),
-        "roll up 60 days": rollup.roll_up,
-    }
-    figures = {}
-    for name, job in jobs.items():
-        started = perf_counter()
-        job()
-        figures[name] = perf_counter() - started
-        print(f"{name:<24} {figures[name]:.2f} s")
-    return figures
 
 
 if __name__ == "__main__":

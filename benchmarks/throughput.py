@@ -24,16 +24,16 @@ ROW = "{:<42} {:>7} {:>9} {:>9} {:>9} {:>9} {:>13}  {}"
 
 def measure(server: RedisServer) -> Iterator[Row]:
     """Every row in turn."""
-    from benchmarks import hits, web
+    from benchmarks import doors, web
 
     for kind in web.KINDS:
         yield from web.of_site(kind, server)
     with tempfile.TemporaryDirectory() as directory:
-        yield from hits.of_programs(server, Path(directory))
+        yield from doors.of_programs(server, Path(directory))
     for alias in ("locmem", "redis"):
-        yield hits.of_views(alias)
-        yield hits.of_functions(alias)
-    yield hits.of_sdks("locmem")
+        yield doors.of_views(alias)
+        yield doors.of_functions(alias)
+    yield doors.of_sdks("locmem")
 
 
 def show(row: Row) -> None:

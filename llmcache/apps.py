@@ -13,7 +13,14 @@ class LLMCacheConfig(AppConfig):
 
     def ready(self) -> None:
         from llmcache import watching
-        from llmcache.checks import check_settings
 
         checks.register(check_settings, "llmcache")
         watching.connect()
+
+
+def check_settings(app_configs: object = None, **kwargs: object) -> list[checks.CheckMessage]:
+    """All messages about this app's settings."""
+    # Imported here: a web process starts without checks, and needs little of what they read.
+    from llmcache.checks import check_settings
+
+    return check_settings(app_configs, **kwargs)

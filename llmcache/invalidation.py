@@ -220,7 +220,9 @@ def _remove(backend: BaseBackend, eviction: Eviction, digests: Sequence[str]) ->
         backend.delete_many(digests)
     elif eviction.what == What.ALIAS:
         backend.clear()
-    elif eviction.what != What.ENTRIES and backend.supports_iterate:
+    elif eviction.what != What.ENTRIES and backend.process_local and backend.supports_iterate:
+        # A store that others share too is not looked through: it may be as large as it likes. What
+        # the index knows of it is named by digest, and what it does not, `tombstones` refuse.
         backend.delete_many(list(_matching(backend, eviction)))
 
 

@@ -2,6 +2,10 @@
 what semantic stores took for one question.
 
 Answers themselves are only in the stores. Every text comes in through `llmcache.text.clean`.
+
+Every filter and every order of the admin's lists has an index, so that no page reads a whole table.
+They all ascend: MySQL and SQLite have the primary key behind each, ascending too, and read them
+backwards where the latest come first; it would sort the whole table by what descends.
 """
 
 from __future__ import annotations
@@ -80,12 +84,15 @@ class Entry(models.Model):
             models.UniqueConstraint(fields=("digest", "alias"), name="llmcache_entry_unique"),
         )
         indexes = (
-            models.Index(fields=("alias", "-created"), name="llmcache_entry_alias"),
-            models.Index(fields=("-created",), name="llmcache_entry_created"),
-            models.Index(fields=("kept_until",), name="llmcache_entry_kept"),
-            models.Index(fields=("model", "-created"), name="llmcache_entry_model"),
-            models.Index(fields=("namespace", "-created"), name="llmcache_entry_namespace"),
-            models.Index(fields=("scope", "-created"), name="llmcache_entry_scope"),
+            models.Index(fields=("alias", "created"), name="llmcache_entry_alias"),
+            models.Index(fields=("created",), name="llmcache_entry_created"),
+            # With the key, as many entries may have no end, or the same.
+            models.Index(fields=("kept_until", "id"), name="llmcache_entry_kept"),
+            models.Index(fields=("kind", "created"), name="llmcache_entry_kind"),
+            models.Index(fields=("model", "created"), name="llmcache_entry_model"),
+            models.Index(fields=("namespace", "created"), name="llmcache_entry_namespace"),
+            models.Index(fields=("pinned", "created"), name="llmcache_entry_pinned"),
+            models.Index(fields=("scope", "created"), name="llmcache_entry_scope"),
         )
 
     def __str__(self) -> str:
@@ -146,8 +153,12 @@ class Call(models.Model):
         verbose_name = _("call")
         verbose_name_plural = _("calls")
         indexes = (
-            models.Index(fields=("-created",), name="llmcache_call_created"),
-            models.Index(fields=("digest", "-created"), name="llmcache_call_digest"),
+            models.Index(fields=("created",), name="llmcache_call_created"),
+            models.Index(fields=("digest", "created"), name="llmcache_call_digest"),
+            models.Index(fields=("outcome", "created"), name="llmcache_call_outcome"),
+            models.Index(fields=("alias", "created"), name="llmcache_call_alias"),
+            models.Index(fields=("model", "created"), name="llmcache_call_model"),
+            models.Index(fields=("kind", "created"), name="llmcache_call_kind"),
         )
 
     def __str__(self) -> str:
@@ -254,7 +265,11 @@ class Eviction(models.Model):
     class Meta:
         verbose_name = _("eviction")
         verbose_name_plural = _("evictions")
-        indexes = (models.Index(fields=("-created",), name="llmcache_eviction_created"),)
+        indexes = (
+            models.Index(fields=("created",), name="llmcache_eviction_created"),
+            models.Index(fields=("part_of", "created"), name="llmcache_eviction_part"),
+            models.Index(fields=("what", "created"), name="llmcache_eviction_what"),
+        )
 
     def __str__(self) -> str:
         return f"{self.get_what_display()} {self.value}".strip()
@@ -306,7 +321,12 @@ class MatchedPair(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("alias", "pair"), name="llmcache_pair_unique"),
         )
-        indexes = (models.Index(fields=("-seen",), name="llmcache_pair_seen"),)
+        indexes = (
+            models.Index(fields=("seen",), name="llmcache_pair_seen"),
+            models.Index(fields=("alias", "seen"), name="llmcache_pair_alias"),
+            models.Index(fields=("same", "seen"), name="llmcache_pair_same"),
+            models.Index(fields=("how", "seen"), name="llmcache_pair_how"),
+        )
 
     def __str__(self) -> str:
         return f"{self.alias} {self.similarity:.3f}"

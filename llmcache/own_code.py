@@ -13,8 +13,8 @@ from llmcache import engine, state
 from llmcache.caching import Cache, for_alias
 from llmcache.calls import Call
 from llmcache.controls import NO_CONTROLS, Controls, parse
-from llmcache.engine import Plan
 from llmcache.exceptions import InvalidRequest
+from llmcache.plans import Plan
 from llmcache.streams import OWN_KINDS
 from llmcache.upstreams import Route
 from llmcache.upstreams.base import BaseUpstream

@@ -38,7 +38,7 @@ class EntryQuerySet(QuerySet["Entry"]):
 
     def pinned(self) -> Self:
         """Entries that staff keep."""
-        return self.filter(pinned=True)
+        return self.filter(pinned__in=(True,))  # a bare flag uses no index on MySQL and SQLite
 
     def tagged(self, *tags: str) -> Self:
         """Entries with any of the tags."""
@@ -97,6 +97,15 @@ class CallQuerySet(QuerySet["Call"]):
         """Calls under one digest."""
         return self.filter(digest=digest)
 
+    def latest_of_entry(self, digest: str) -> Self:
+        """Calls under one digest, the latest first.
+
+        Of a digest that was asked much, a database may think that any day's calls are full, and
+        look through all of the latest. So this asks for an order that the digest's index alone has.
+        """
+        rows = self.filter(digest__gte=digest, digest__lte=digest)
+        return rows.order_by("-digest", "-created")
+
 
 class HourlyStatQuerySet(QuerySet["HourlyStat"]):
     """Rows of the roll-up."""
@@ -137,9 +146,13 @@ class MatchedPairQuerySet(QuerySet["MatchedPair"]):
         """Pairs of which nobody has said whether they are one question."""
         return self.filter(same=None)
 
+    def said(self, same: bool) -> Self:
+        """Pairs of which it is known that they are one question, or that they are not."""
+        return self.filter(same__in=(same,))  # a bare flag uses no index on MySQL and SQLite
+
     def rejected(self) -> Self:
         """Pairs that must not match again."""
-        return self.filter(same=False)
+        return self.said(False)
 
     def measurable(self) -> Self:
         """Decided pairs of which both prompts are kept as they were."""

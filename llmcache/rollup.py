@@ -16,6 +16,7 @@ from llmcache.figures import PLACE, SUMS
 from llmcache.models import HourlyStat
 
 _AT_A_TIME: Final = 500
+_PLACE: Final = PLACE[1:]
 
 
 def roll_up() -> int:
@@ -39,15 +40,17 @@ def _roll_up_day(day: datetime) -> int:
     def work() -> int:
         transactions.writes(HourlyStat, using)
         # Locked, so that two workers at once don't both add up the same rows.
-        hours = list(rows.select_for_update().order_by("pk"))
+        hours = rows.select_for_update().order_by("pk").values_list("pk", *_PLACE, *SUMS)
+        pks = []  # of a day, only these are held: it may have a row for every customer and hour
         sums: defaultdict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
-        for row in hours:
-            place = tuple(getattr(row, name) for name in PLACE[1:])
-            added = [getattr(row, name) for name in SUMS]
-            sums[place] = [old + new for old, new in zip(sums[place], added, strict=True)]
-        for start in range(0, len(hours), _AT_A_TIME):
-            rows.filter(pk__in=[row.pk for row in hours[start : start + _AT_A_TIME]]).delete()
+        for pk, *values in hours.iterator(chunk_size=_AT_A_TIME):
+            pks.append(pk)
+            so_far = sums[tuple(values[: len(_PLACE)])]
+            for number, value in enumerate(values[len(_PLACE) :]):
+                so_far[number] += value
+        for start in range(0, len(pks), _AT_A_TIME):
+            rows.filter(pk__in=pks[start : start + _AT_A_TIME]).delete()
         figures.add([(day, *place, *sums[place]) for place in sorted(sums)], using)
-        return len(hours) - rows.count()
+        return len(pks) - rows.count()
 
     return transactions.once(using, work)

@@ -12,7 +12,11 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet, Sum
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import TruncDay
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from llmcache.models import HourlyStat
@@ -155,8 +159,8 @@ def over_time(
 ) -> list[tuple[datetime, Figures]]:
     """The selected rows by hour or by day, hours and days without calls included. One query."""
     known: defaultdict[datetime, list[Figures]] = defaultdict(list)
-    for row in rows.values("hour").annotate(**_sums()).order_by():
-        known[_moment(row["hour"], by_day)].append(_figures(dict(row)))
+    for row in rows.values(at=_at(rows, by_day)).annotate(**_sums()).order_by():
+        known[_moment(row["at"], by_day)].append(_figures(dict(row)))
     step = timedelta(days=1) if by_day else timedelta(hours=1)
     at = _moment(start.astimezone(UTC), by_day)
     result = []
@@ -166,8 +170,24 @@ def over_time(
     return result
 
 
+class _Day(TruncDay):
+    """Midnight, UTC, on databases that keep times in UTC."""
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, Any]:
+        sql, parameters = compiler.compile(self.lhs)  # Django's own calls Python for each row
+        return f"substr({sql}, 1, 10) || ' 00:00:00'", parameters
+
+
+def _at(rows: QuerySet[HourlyStat], by_day: bool) -> Any:
+    """The hour of a row, or the day that it lies in, where the database can tell that by itself."""
+    in_utc = connections[rows.db].timezone_name == "UTC"
+    return _Day("hour", tzinfo=UTC) if by_day and in_utc else F("hour")
+
+
 def _moment(at: datetime, by_day: bool) -> datetime:
-    # Not left to the database: SQLite has no time zones, and calls Python for each row.
+    at = at.astimezone(UTC)
     return at.replace(hour=0 if by_day else at.hour, minute=0, second=0, microsecond=0)
 
 
@@ -187,7 +207,7 @@ def by_each(
     parts: dict[str, defaultdict[str, list[Figures]]] = {name: defaultdict(list) for name in groups}
     for row in found:
         for name in groups:
-            parts[name][row[name]].append(_figures(row))
+            parts[name][row[name]].append(_figures(dict(row)))
     return {
         name: sorted(
             ((value, total(figures)) for value, figures in values.items()),
@@ -204,12 +224,12 @@ Speeds = Mapping[tuple[datetime, str], Mapping[int, int]]
 
 def speeds(rows: QuerySet[HourlyStat], *, by_day: bool = False) -> Speeds:
     """How fast hits and misses were, by hour or by day. One query."""
-    asked = rows.filter(outcome__in=(*HITS, *MISSES)).values("hour", "outcome", "speed")
-    found = asked.annotate(number=Sum("calls")).order_by()
+    asked = rows.filter(outcome__in=(*HITS, *MISSES)).values("outcome", "speed")
+    found = asked.annotate(at=_at(rows, by_day), number=Sum("calls")).order_by()
     histograms: defaultdict[tuple[datetime, str], Counter[int]] = defaultdict(Counter)
     for row in found:
         side = "hit" if row["outcome"] in HITS else "miss"
-        histograms[_moment(row["hour"], by_day), side][row["speed"]] += row["number"]
+        histograms[_moment(row["at"], by_day), side][row["speed"]] += row["number"]
     return histograms
 
 

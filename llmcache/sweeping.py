@@ -112,5 +112,5 @@ def _old_rows() -> list[QuerySet[Any]]:
         Call.objects.before(old).order_by("created"),
         Eviction.objects.operations().filter(created__lt=old).order_by("created"),
         RecordBatch.objects.filter(created__lt=old).order_by("created"),
-        MatchedPair.objects.undecided().filter(seen__lt=old).order_by("seen"),
+        MatchedPair.objects.undecided().filter(seen__lt=old).order_by("same", "seen"),
     ]

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from llmcache import events, tags
+from llmcache import tags
 
 _connected: list[type[Model]] = []
 
@@ -106,7 +106,7 @@ def _evict_at_commit(names: Iterable[str], using: str) -> None:
 
 def _evict(name: str) -> None:
     # Imported here: only sites that use TAG_MODELS need what it brings at start.
-    from llmcache import maintenance
+    from llmcache import events, maintenance
 
     try:
         maintenance.evict(tag=name, reason="the object changed", by="models")

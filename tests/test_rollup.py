@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -84,3 +85,18 @@ def test_models_and_callers_are_kept_apart() -> None:
     rows = stats.selected(midnight(60))
     assert {name: found.hits for name, found in stats.by(rows, "model")} == {"m": 6, "n": 6}
     assert HourlyStat.objects.count() == 6
+
+
+def test_a_day_with_many_rows_is_not_held_in_memory() -> None:
+    HourlyStat.objects.bulk_create(
+        HourlyStat(hour=midnight(40) + timedelta(hours=hour), namespace=f"n{n}", outcome="hit")
+        for hour in range(24)
+        for n in range(300)
+    )
+    tracemalloc.start()
+    try:
+        assert roll_up() == 23 * 300
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 7200 * 600  # bytes; a row as an object takes some 1,500

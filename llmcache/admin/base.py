@@ -17,6 +17,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from llmcache.admin import formats
+from llmcache.admin.paging import IndexedChangeList
 from llmcache.models import Entry
 
 if TYPE_CHECKING:
@@ -151,6 +152,9 @@ class ReadOnlyAdmin(PageMixin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_display_links: Any = None
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[IndexedChangeList]:
+        return IndexedChangeList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

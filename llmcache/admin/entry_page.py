@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, DELETION
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Sum
-from django.db.models.functions import TruncDay
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -22,13 +19,13 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from llmcache import conf, keys, maintenance, refreshing
-from llmcache.admin import charts, conversations, formats, neighbours
+from llmcache.admin import conversations, formats, neighbours
 from llmcache.admin.base import OwnPageAdmin, write_log
+from llmcache.admin.entry_history import history
 from llmcache.envelope import Envelope
 from llmcache.exceptions import LLMCacheError
 from llmcache.maintenance import EntryGone, Evicted
-from llmcache.models import Call, Entry
-from llmcache.outcome import HIT, STALE
+from llmcache.models import Entry
 
 View = Callable[[HttpRequest, Entry], HttpResponse]
 
@@ -99,7 +96,7 @@ class EntryPage(OwnPageAdmin):
             answer=answer,
             gone=gone,
             **self.similar(request, entry, material, may_read),
-            **self.history(entry),
+            **history(entry),
             **extra,
         )
         return TemplateResponse(request, "admin/llmcache/entry.html", context)
@@ -148,45 +145,6 @@ class EntryPage(OwnPageAdmin):
             (_("Made upstream in"), formats.seconds(entry.upstream_seconds)),
             (_("Cost"), formats.money(entry.cost)),
         ]
-
-    def history(self, entry: Entry) -> dict[str, Any]:
-        """The entry's hits by day as a chart and a table, and its last calls."""
-        days = min(30, conf.config().retention_days)
-        today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        first = today - timedelta(days=days - 1)
-        calls = Call.objects.of_entry(entry.digest).filter(alias=entry.alias)
-        hits = calls.since(first).filter(outcome__in=(HIT, STALE))
-        rows = hits.annotate(day=TruncDay("created", tzinfo=UTC)).values("day")
-        found = {
-            row["day"]: row for row in rows.annotate(number=Count("pk"), saved=Sum("saved_cost"))
-        }
-        numbers = Counter({day: row["number"] for day, row in found.items()})
-        moments = [first + timedelta(days=number) for number in range(days)]
-        chart = charts.stacked_bars(
-            _("Hits by day"),
-            _("How often this entry has answered, on each of the last days."),
-            [date_format(moment, "MONTH_DAY_FORMAT") for moment in moments],
-            [charts.Series(_("hits"), "llmcache-hit", [numbers[moment] for moment in moments])],
-            formats.count,
-        )
-        table = [
-            (
-                date_format(day, "DATE_FORMAT"),
-                formats.count(row["number"]),
-                formats.money(row["saved"]),
-            )
-            for day, row in sorted(found.items(), reverse=True)
-        ]
-        last = [
-            (
-                _moment(call.created),
-                call.outcome,
-                formats.visible(call.caller) or formats.MISSING,
-                formats.seconds(call.latency),
-            )
-            for call in calls.order_by("-created")[:10]
-        ]
-        return {"chart": chart, "hits_table": table, "last_calls": last}
 
     # --- what can be done ---
 

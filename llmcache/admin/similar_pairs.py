@@ -38,9 +38,12 @@ class SameFilter(admin.SimpleListFilter):
         return [("yes", _("yes")), ("no", _("no")), ("open", _("nobody has said"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        values = {"yes": True, "no": False, "open": None}
-        value = self.value()
-        return queryset.filter(same=values[value]) if value in values else queryset
+        questions = {
+            "yes": lambda: queryset.said(True),
+            "no": lambda: queryset.said(False),
+            "open": queryset.undecided,
+        }
+        return questions.get(self.value() or "", lambda: queryset)()
 
 
 class MatchedPairAdmin(ThresholdPage, OwnPageAdmin):

@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from time import time
 from typing import Any, Final
@@ -32,6 +33,7 @@ _POLICIES: Final = (
     "least-frequently-used",
     "none",
 )
+_AT_A_TIME: Final = 500
 _LIVE_KEYS: Final = (
     "SELECT key FROM Cache WHERE raw = 1 AND key > ? AND key < ?"
     " AND (expire_time IS NULL OR expire_time > ?) ORDER BY key LIMIT 500"
@@ -124,7 +126,10 @@ class DiskBackend(GatheredInThreads, BaseBackend):
             return super().replace(digest, old, data, ttl)
 
     def clear(self) -> int:
-        return self.delete_many(list(self.iterate()))
+        removed, digests = 0, self.iterate()
+        while batch := list(islice(digests, _AT_A_TIME)):  # others write in between
+            removed += self.delete_many(batch)
+        return removed
 
     def iterate(self) -> Iterator[str]:
         # Not diskcache's iterkeys: it walks all aliases' keys and stops at one it cannot read.

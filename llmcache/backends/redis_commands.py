@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
-from functools import cached_property
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from llmcache.backends.base import BaseBackend, Item
-from llmcache.backends.gathering import Gathering
 from llmcache.backends.keyspace import Keyspace
 from llmcache.backends.redis_claims import RedisClaims
 
@@ -49,7 +47,7 @@ class RedisCommands(RedisClaims, BaseBackend):
     # --- sync ---
 
     def get(self, digest: str) -> bytes | None:
-        return self.connections.replica().get(self.make_key(digest))  # type: ignore[return-value]
+        return self.connections.get(self.make_key(digest))
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         names = list(digests)
@@ -103,13 +101,13 @@ class RedisCommands(RedisClaims, BaseBackend):
         return sum(self._unlink(keys) for keys in self._own_keys(space))
 
     def _own_keys(self, space: Keyspace) -> Iterator[list[str]]:
-        primary: Any = self.connections.primary
-        pattern, cursor = self._pattern(space), 0
-        while True:
-            cursor, raw = primary.scan(cursor, match=pattern, count=_BATCH)
-            yield _own(space, raw)
-            if not int(cursor):
-                return
+        pattern = self._pattern(space)
+        primaries: Sequence[Any] = self.connections.primaries()
+        for primary in primaries:
+            cursor = None
+            while cursor != 0:
+                cursor, raw = primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                yield _own(space, raw)
 
     def iterate(self) -> Iterator[str]:
         """The digests of the entries. Redis may repeat one while its table grows."""
@@ -125,19 +123,15 @@ class RedisCommands(RedisClaims, BaseBackend):
 
     # --- async ---
 
-    @cached_property
-    def _areads(self) -> Gathering:
-        return Gathering(self._aget_alone, self.aget_many)
-
     async def aget(self, digest: str) -> bytes | None:
-        if getattr(self.connections, "fails_as_one", False):
-            return await self._areads.get(digest)
-        return await self._aget_alone(digest)
-
-    async def _aget_alone(self, digest: str) -> bytes | None:
+        key = self.make_key(digest)
+        connections: Any = self.connections
+        data: bytes | None
+        if connections.has_reads:
+            data = await connections.aget(key)
+            return data
         async with self._exchanges.one():
-            client: Any = await self.connections.areplica()
-            data: bytes | None = await client.get(self.make_key(digest))
+            data = await (await connections.areplica()).get(key)
             return data
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
@@ -200,14 +194,15 @@ class RedisCommands(RedisClaims, BaseBackend):
         return removed
 
     async def _aown_keys(self, space: Keyspace) -> AsyncIterator[list[str]]:
-        pattern, cursor = self._pattern(space), 0
-        while True:
-            async with asyncio.timeout(self.connections.bound):
-                client: Any = await self.connections.aprimary()
-                cursor, raw = await client.scan(cursor, match=pattern, count=_BATCH)
-            yield _own(space, raw)
-            if not int(cursor):
-                return
+        pattern = self._pattern(space)
+        async with asyncio.timeout(self.connections.bound):
+            primaries: Sequence[Any] = await self.connections.aprimaries()
+        for primary in primaries:
+            cursor = None
+            while cursor != 0:
+                async with asyncio.timeout(self.connections.bound):
+                    cursor, raw = await primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                yield _own(space, raw)
 
     async def aclose(self) -> None:
         await self.connections.aclose()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from llmcache import aclient, client, engine, events
+from llmcache import aclient, client, events, plans
 from llmcache.calls import Call
 from llmcache.controls import Controls, parse
 from llmcache.functions.arguments import Arguments
@@ -39,7 +39,7 @@ class Cached:
 
     def plan(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool = False
-    ) -> tuple[FunctionCall, engine.Plan]:
+    ) -> tuple[FunctionCall, plans.Plan]:
         """A call and its plan.
 
         Raises:
@@ -68,7 +68,7 @@ class Cached:
     def _controls(self, args: tuple[Any, ...], kwargs: dict[str, Any], refresh: bool) -> Controls:
         base = self.controls
         own = called(self.scope, "scope", *args, **kwargs) or base.scope
-        changes: dict[str, Any] = {"scope": joined_scope(own, engine.configured_scope())}
+        changes: dict[str, Any] = {"scope": joined_scope(own, plans.configured_scope())}
         if callable(self.tags):
             tags = parse({"tags": called(self.tags, "tags", *args, **kwargs)}).tags
             changes["tags"] = tuple(sorted({*base.tags, *tags}))

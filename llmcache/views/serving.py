@@ -13,7 +13,7 @@ from django.http.request import RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
-from llmcache import aclient, arecording, client, conf, engine, events, recording
+from llmcache import aclient, arecording, client, conf, events, plans, recording
 from llmcache.calls import Call
 from llmcache.controls import NO_CONTROLS, Controls, parse
 from llmcache.exceptions import NotCached
@@ -71,7 +71,7 @@ class Visit:
         self.asked = ViewCall(view, name, request, args, kwargs, scope, options.vary_on)
         self.started = perf_counter()
 
-    def plan(self, *, is_async: bool) -> engine.Plan:
+    def plan(self, *, is_async: bool) -> plans.Plan:
         """The request's plan; one that bypasses the cache if the body cannot be read."""
         options, asked = self.options, self.asked
         given = (self.request, *asked.args)
@@ -97,7 +97,7 @@ class Visit:
     ) -> Controls:
         options, base = self.options, self.options.controls
         changes: dict[str, Any] = {
-            "scope": joined_scope(self.scope.value, base.scope or engine.configured_scope())
+            "scope": joined_scope(self.scope.value, base.scope or plans.configured_scope())
         }
         if callable(options.tags):
             tags = parse({"tags": called(options.tags, "tags", *given, **kwargs)}).tags
@@ -165,11 +165,11 @@ class Visit:
             response.headers["Cache-Control"] = "private"
         return response
 
-    def passed_on(self, plan: engine.Plan, reason: str) -> Any:
+    def passed_on(self, plan: plans.Plan, reason: str) -> Any:
         """The view's own response, which is not stored and not counted."""
         return self.headed(self.asked.response, plan.info(plan.outcome, reason))
 
-    def may_record(self, plan: engine.Plan) -> bool:
+    def may_record(self, plan: plans.Plan) -> bool:
         """Whether the view's stream is to be recorded. If it may not be, `plan.reason` says why."""
         response = self.asked.response
         if not isinstance(response, StreamingHttpResponse):
@@ -247,7 +247,7 @@ def _answered(visit: Visit, answer: Any) -> Any:
     return visit.headed(visit.asked.response, answer.cache)
 
 
-def _own_failure(visit: Visit, plan: engine.Plan) -> Any:
+def _own_failure(visit: Visit, plan: plans.Plan) -> Any:
     """What this visitor gets where an old answer was hoped for in vain."""
     asked = visit.asked
     if asked.error is not None:
@@ -257,7 +257,7 @@ def _own_failure(visit: Visit, plan: engine.Plan) -> Any:
     return visit.passed_on(plan, "not stored: the view failed")
 
 
-def _streamed(visit: Visit, plan: engine.Plan) -> Any:
+def _streamed(visit: Visit, plan: plans.Plan) -> Any:
     """The view's stream, which is stored at its end if that is clean."""
     response = visit.asked.response
     if not visit.may_record(plan):

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 import llmcache
 from llmcache import maintenance
+from llmcache.admin import entry_history
 from llmcache.backends import stores
 from llmcache.models import Call, Entry
 from llmcache.recorder import recorder
@@ -95,6 +96,29 @@ def test_hits_of_earlier_days_are_drawn_on_their_days(admin_client: Client, ask:
     assert bar.title.endswith("hits 1")
     day = timezone.now() - timedelta(days=3)
     assert bar.title.startswith(f"{day:%B} {day.day}:")
+
+
+@pytest.mark.parametrize(("asked", "said"), [(3, ""), (5, "Counted are its last 3 calls only.")])
+def test_of_an_entry_that_is_asked_much_the_last_calls_are_counted(
+    asked: int, said: str, admin_client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_history, "MOST", 3)
+    for _ in range(asked):
+        entry = ask()
+    response = admin_client.get(address("entry_change", entry.pk))
+    (bar,) = response.context["chart"].bars
+    assert bar.title.endswith(f"hits {min(asked - 1, 3)}")
+    assert ("calls only" in words(response.content.decode())) == bool(said)
+    assert said in words(response.content.decode())
+
+
+def test_calls_under_another_alias_are_another_entrys(admin_client: Client, ask: Ask) -> None:
+    entry = ask()
+    ask()
+    Call.objects.filter(outcome="hit").update(alias="elsewhere")
+    response = admin_client.get(address("entry_change", entry.pk))
+    assert response.context["chart"].is_empty
+    assert [outcome for _, outcome, _, _ in response.context["last_calls"]] == ["miss"]
 
 
 @pytest.mark.parametrize("kept", ["none", "preview"])

@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 import llmcache
+from llmcache.backends.base import Item
 from llmcache.backends.disk import DiskBackend
 from llmcache.conf import BackendSettings
 
@@ -225,6 +226,20 @@ def test_a_planted_pickle_is_a_miss_to_the_caller_and_is_replaced(tmp_path: Path
         assert not llmcache.completion(**ask).cache.hit
         assert llmcache.completion(**ask).cache.hit
     assert not fuse.exists()
+
+
+def test_others_can_write_while_a_store_is_cleared(tmp_path: Path) -> None:
+    store = disk(tmp_path)
+    digests = [sha256(b"%d" % number).hexdigest() for number in range(1200)]
+    store.set_many([Item(digest, b"1", 60) for digest in digests])
+    said: list[str] = []
+    store.cache._con.set_trace_callback(said.append)
+    assert store.clear() == 1200
+    turns: list[set[str]] = [set()]
+    for statement in said:
+        turns += [set()] if statement == "COMMIT" else []
+        turns[-1] |= {statement} if statement.startswith("DELETE") else set()  # once a trigger too
+    assert sum(map(len, turns)) == 1200 and max(map(len, turns)) <= 500
 
 
 def test_a_planted_pickled_key_never_runs_and_stops_neither_iterate_nor_clear_nor_sweep(

@@ -1,4 +1,6 @@
-"""The ties to other packages cost a site nothing that does not name them."""
+"""What a site does not use costs it nothing: the ties to other packages, and at start all that
+calls and system checks need.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +43,29 @@ def run(program: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_the_app_at_start_loads_only_its_models_and_settings() -> None:
+    program = """
+        ours = {name for name in sys.modules if name.startswith("llmcache.")}
+        rooms = {".".join(name.split(".")[:2]) for name in ours} - {"llmcache.apps"}
+        others = {"httpx", "orjson", "numpy"} & set(sys.modules)
+        print(*sorted(rooms | others))
+    """
+    assert run(program).replace("llmcache.", "").split() == [
+        *("conf", "configuration", "controls", "exceptions", "http", "models", "querysets"),
+        *("tags", "text", "transactions", "virtual_keys", "watching"),
+    ]
+
+
+def test_the_checks_of_the_settings_are_made_when_checks_are() -> None:
+    program = """
+        from django.core import checks
+        from django.test import override_settings
+        with override_settings(LLMCACHE_CONFIG={"MODDE": "on"}):
+            print(*(message.id for message in checks.run_checks() if message.is_serious()))
+    """
+    assert run(program) == "llmcache.E001"
 
 
 def test_a_site_loads_none_of_these_packages() -> None:

@@ -20,6 +20,7 @@ from llmcache.recorder import recorder
 from llmcache.rollup import roll_up
 from llmcache.store import Store
 from tests.ledger.records import called, digest, stored
+from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -45,6 +46,7 @@ def ask(text: str, model: str = "m", **cache: Any) -> str:
     return outcome
 
 
+LOOKS = ("get", "mget", "scan", "keys")
 LONG = "n" * 300
 CRITERIA = [
     {"tag": "t"},
@@ -119,6 +121,30 @@ def test_copies_in_this_process_own_memory_go_too() -> None:
         maintenance.evict(digest=found)
         assert ask("one", tags=["t"]) == "miss"
     assert kept.backend.get(found) is None
+
+
+def test_a_store_of_the_programs_own_is_not_looked_through(own_redis: RedisServer) -> None:
+    redis = pytest.importorskip("redis").Redis.from_url(own_redis.url)
+
+    def read() -> int:
+        commands = redis.info("commandstats")
+        return sum(commands.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in LOOKS)
+
+    with llmcache.enable_cache(type="redis", host="127.0.0.1", port=own_redis.port):
+        for number in range(20):
+            ask(str(number), tags=["t" if number < 2 else "u"])
+        before = read()
+        assert maintenance.evict(tag="t").removed == 2
+        assert read() == before
+        assert (ask("1", tags=["t"]), ask("2", tags=["u"])) == ("miss", "hit")
+
+
+def test_an_entry_that_neither_index_nor_memory_has_is_refused_all_the_same(tmp_path: Path) -> None:
+    with llmcache.enable_cache(type="disk", disk_cache_dir=tmp_path / "own"):
+        ask("one", tags=["t"])
+        Entry.objects.all().delete()
+        maintenance.evict(tag="t")
+        assert ask("one", tags=["t"]) == "miss"
 
 
 def test_an_answer_stored_anew_while_its_entry_is_evicted_stays_in_the_index(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from llmcache import ledger, stats
 from tests.ledger.records import called
@@ -46,6 +48,21 @@ def test_hours_and_days_come_in_order_with_none_left_out() -> None:
     assert [found.misses for _, found in hours] == [1, 0] * 15
     days = stats.over_time(rows, START, END, by_day=True)
     assert [(moment.day, found.hits) for moment, found in days] == [(4, 2), (5, 24), (6, 4)]
+
+
+def test_days_are_added_up_by_the_database(database: str) -> None:
+    rows = stats.selected(START, END)
+    connection = connections[database]
+    with CaptureQueriesContext(connection) as captured:
+        stats.over_time(rows, START, END, by_day=True)
+        stats.speeds(rows, by_day=True)
+    with connection.cursor() as cursor:
+        found = []
+        for query in captured:
+            cursor.execute(query["sql"])
+            found.append(len(cursor.fetchall()))
+    days, outcomes = 3, 2
+    assert found == [days, days * outcomes]
 
 
 def test_groups_come_with_the_largest_first() -> None:

@@ -47,7 +47,14 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
                 f"LLMCACHE[{self.alias!r}]['OPTIONS']['algorithm'] must be one of "
                 f"{', '.join(_ALGORITHMS)}, not {self._algorithm!r}."
             )
-        database = self.connections.primary.connection_pool.connection_kwargs.get("db") or 0
+        if self.in_cluster:
+            raise ImproperlyConfigured(
+                f"LLMCACHE[{self.alias!r}] names a Redis Cluster, whose nodes search only what "
+                "each has. Name a single Redis with search here; a LayeredBackend of this store "
+                "over one with RedisBackend in the cluster keeps the answers in both."
+            )
+        primary: Any = self.connections.primary
+        database = primary.connection_pool.connection_kwargs.get("db") or 0
         if database != 0:
             raise ImproperlyConfigured(
                 f"LLMCACHE[{self.alias!r}] names database {database}, but Redis searches vectors "
@@ -62,7 +69,8 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
     def _make_index(self, dimension: int) -> None:
         from llmcache.backends.semantic.redis_index import make
 
-        make(self.connections.primary, self._layout, dimension, self._algorithm, self.alias)
+        primary: Any = self.connections.primary
+        make(primary, self._layout, dimension, self._algorithm, self.alias)
 
     # --- sync ---
 
