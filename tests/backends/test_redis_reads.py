@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,18 +189,20 @@ def test_options_that_redis_pys_pool_must_see_leave_reading_to_it(
 
 
 @pytest.fixture(params=["password", "socket", "tls"])
-def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def guarded(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, Any]]]:
     """The URL and the options of a server that is not reached by an address alone."""
-    here, kind = tmp_path / "redis.sock", request.param
-    with plain_server("--requirepass", "p/w", "--unixsocket", str(here)) as server:
-        if kind == "password":
-            yield f"redis://:p%2Fw@127.0.0.1:{server.port}/3", {"client_name": "reader"}
-        elif kind == "socket":
-            yield f"unix://:p%2Fw@{here}?db=3", {}
-        else:
-            files = tls.make_certificate(tmp_path)
-            with tls.in_front_of(server.port, *files) as port:
-                yield f"rediss://:p%2Fw@127.0.0.1:{port}/3", {"ssl_ca_certs": str(files[0])}
+    kind = request.param
+    with tempfile.TemporaryDirectory() as short:  # a socket's path may have 107 characters
+        here = Path(short)
+        with plain_server("--requirepass", "p/w", "--unixsocket", f"{here}/redis") as server:
+            if kind == "password":
+                yield f"redis://:p%2Fw@127.0.0.1:{server.port}/3", {"client_name": "reader"}
+            elif kind == "socket":
+                yield f"unix://:p%2Fw@{here}/redis?db=3", {}
+            else:
+                files = tls.make_certificate(here)
+                with tls.in_front_of(server.port, *files) as port:
+                    yield f"rediss://:p%2Fw@127.0.0.1:{port}/3", {"ssl_ca_certs": str(files[0])}
 
 
 def test_connections_are_made_ready_as_redis_py_does(guarded: Any, way: Any) -> None:
