@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from llmcache.backends.deadlines import Deadline
+
 MOST: Final = 64
 """Exchanges of one loop at a time."""
 
@@ -54,9 +56,10 @@ class Exchanges:
 
 
 class _Exchange:
-    __slots__ = ("_bound", "_gate", "_timeout")
+    __slots__ = ("_bound", "_deadline", "_gate", "_timeout")
 
     def __init__(self, gate: _Gate, bound: float | None) -> None:
+        self._deadline: Deadline | None = None
         self._gate = gate
         self._bound = bound
 
@@ -67,8 +70,11 @@ class _Exchange:
         if gate.hung != hung:
             gate.places.release()
             raise TimeoutError("the store did not answer others in time")
-        self._timeout = asyncio.timeout(self._bound)
-        await self._timeout.__aenter__()
+        self._timeout = timeout = asyncio.timeout(None)
+        await timeout.__aenter__()
+        if self._bound is not None:
+            loop = asyncio.get_running_loop()
+            self._deadline = Deadline(loop, self._bound, lambda: timeout.reschedule(loop.time()))
 
     async def __aexit__(
         self,
@@ -76,6 +82,8 @@ class _Exchange:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
         try:
             await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 import redis
 
+from llmcache.backends.deadlines import Deadline
+from llmcache.backends.exchanges import Exchanges
 from llmcache.backends.redis_reads import command
 
 _END = b"\r\n"
+_LONGEST: Final = 10.0
+"""Seconds that a question may wait, besides its own time, while others are answered."""
 
 
 class AsyncReads:
@@ -29,9 +33,10 @@ class AsyncReads:
     def __init__(self, pool: Any, bound: float | None) -> None:
         self._pool = pool
         self._bound = bound
+        self._exchanges = Exchanges(bound)
         self._line: _Line | None = None
         self._connection: Any = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[_Line] | None = None
 
     async def get(self, key: str) -> bytes | None:
         """The value of a key; None where there is none.
@@ -49,9 +54,22 @@ class AsyncReads:
             return await (await self._open()).ask(words)
 
     async def _open(self) -> _Line:
-        async with asyncio.timeout(self._bound), self._opening:
-            if self._line is not None and not self._line.is_closed:
-                return self._line  # another task has just opened it
+        line, opening = self._line, self._opening
+        if line is not None and not line.is_closed:
+            return line  # another task has just opened it
+        if opening is None:
+            # A task of its own: whoever leaves meanwhile leaves the others their connection, and
+            # all go on at once when it is there.
+            opening = self._opening = asyncio.create_task(self._opened())
+            opening.add_done_callback(self._has_opened)
+        return await asyncio.shield(opening)
+
+    def _has_opened(self, opening: asyncio.Task[_Line]) -> None:
+        self._opening = None
+        opening.cancelled() or opening.exception()  # it may be that nobody waits any more
+
+    async def _opened(self) -> _Line:
+        async with self._exchanges.one():
             await self.close()
             connection = self._pool.connection_class(**self._pool.connection_kwargs)
             try:
@@ -82,7 +100,8 @@ class _Line(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[bytes | None], float]] = deque()
         self._unsent: list[bytes] = []
         self._received = bytearray()
-        self._watch: asyncio.TimerHandle | None = None
+        self._watch: Deadline | None = None
+        self._heard = 0.0  # when the server last said something
         self.is_closed = False
 
     def ask(self, words: bytes) -> asyncio.Future[bytes | None]:
@@ -99,7 +118,7 @@ class _Line(asyncio.Protocol):
             self._transport.write(words)
         self._waiting.append((future, now))
         if self._watch is None and bound is not None:
-            self._watch = loop.call_at(now + bound, self._look)
+            self._watch = Deadline(loop, bound, self._look)
         return future
 
     def _send(self) -> None:
@@ -108,17 +127,23 @@ class _Line(asyncio.Protocol):
             self._transport.write(b"".join(words))
 
     def _look(self) -> None:
-        """Has the oldest question waited too long? One timer serves all of them."""
+        """Has the oldest question waited too long? One timer serves all of them.
+
+        While answers to others come, it is not the server that is late: thousands of tasks that go
+        on with theirs take longer than one exchange may.
+        """
         self._watch = None
         if not self._waiting or self._bound is None or self.is_closed:
             return
-        end = self._waiting[0][1] + self._bound
-        if end <= self._loop.time():
+        asked, now = self._waiting[0][1], self._loop.time()
+        end = min(max(asked, self._heard), asked + _LONGEST) + self._bound
+        if end <= now:
             self._give_up(redis.TimeoutError("Redis did not answer in time"))
         else:
-            self._watch = self._loop.call_at(end, self._look)
+            self._watch = Deadline(self._loop, end - now, self._look)
 
     def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
         received = self._received
         received += data
         start = 0

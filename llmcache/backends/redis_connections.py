@@ -191,6 +191,9 @@ def async_client(
 ) -> redis.asyncio.Redis:
     """A client for the running event loop."""
     own = {key: value for key, value in options.items() if key not in _SYNC_ONLY}
-    own["socket_timeout"] = None  # who asks has a limit: a timer for each step would come on top
+    # Who asks has a limit: a timer for each step would come on top, and know less (`deadlines`).
+    if own["socket_connect_timeout"] == own["socket_timeout"]:
+        own["socket_connect_timeout"] = None
+    own["socket_timeout"] = None
     retry = AsyncRetry(NoBackoff(), 1, _CUT)
     return redis.asyncio.Redis.from_pool(_from_url(pool_class, url, {"retry": retry, **own}))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import Any
 
 import pytest
 import redis
+from django.test import override_settings
 
+import llmcache
 from llmcache.backends.base import BaseBackend
+from llmcache.backends.deadlines import Deadline
 from llmcache.backends.disk import DiskBackend
 from llmcache.backends.exchanges import MOST, Exchanges
 from llmcache.backends.gathering import Found, Gathering
@@ -21,6 +26,8 @@ from tests.backends.redis_stores import direct
 from tests.backends.stores import Make
 from tests.backends.test_disk import PICKLE, rows
 from tests.servers.redis import RedisServer
+
+REDIS = "llmcache.backends.redis.RedisBackend"
 
 
 def names(number: int) -> list[str]:
@@ -205,3 +212,60 @@ async def test_an_exchange_that_hangs_is_waited_for_once() -> None:
     async with exchanges.one():  # whoever comes later has not waited in vain
         begun.append(20)
     assert begun == [0, 20]
+
+
+# --- a loop that is late ---
+
+
+def answer_later(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
+    """Answer from another thread, as a server would, while the loop is busy."""
+    threading.Timer(0.02, loop.call_soon_threadsafe, (future.set_result, None)).start()
+
+
+async def test_an_answer_that_came_in_time_counts_though_the_loop_was_late() -> None:
+    exchanges, loop = Exchanges(bound=0.1), asyncio.get_running_loop()
+    for _ in range(3):
+        future: asyncio.Future[None] = loop.create_future()
+        async with exchanges.one():
+            answer_later(loop, future)
+            loop.call_soon(time.sleep, 0.3)
+            await future
+
+
+async def test_what_never_comes_is_given_up_though_the_loop_was_late() -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_soon(time.sleep, 0.2)
+    with pytest.raises(TimeoutError):
+        async with Exchanges(bound=0.05).one():
+            await asyncio.Event().wait()
+
+
+async def test_a_loop_that_is_always_late_gives_up_in_the_end() -> None:
+    loop, over, turns = asyncio.get_running_loop(), asyncio.Event(), 0
+
+    def busy() -> None:
+        nonlocal turns
+        turns += 1
+        time.sleep(0.03)
+        if not over.is_set():
+            loop.call_soon(busy)
+
+    busy()
+    Deadline(loop, 0.02, over.set)
+    await over.wait()
+    assert turns < 100
+
+
+def test_a_thousand_calls_at_once_are_answered_and_stored(own_redis: RedisServer) -> None:
+    settings = {"default": {"BACKEND": REDIS, "LOCATION": own_redis.url}}
+
+    async def ask() -> Counter[str]:
+        calls = (
+            llmcache.acompletion("m", messages=[{"role": "user", "content": str(number)}])
+            for number in range(1000)
+        )
+        return Counter(answer.cache.outcome for answer in await asyncio.gather(*calls))
+
+    with override_settings(LLMCACHE=settings, LLMCACHE_CONFIG={"RECORDER": "off"}):
+        assert asyncio.run(ask()) == {"miss": 1000}
+        assert asyncio.run(ask()) == {"hit": 1000}
