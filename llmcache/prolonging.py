@@ -22,6 +22,7 @@ from llmcache.backends.layered import LayeredBackend
 from llmcache.controls import Controls
 from llmcache.engine import Plan
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
+from llmcache.exceptions import Resting
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
 from llmcache.store import Store
@@ -84,6 +85,8 @@ def _lengthen(store: Store, digest: str, controls: Controls) -> None:
         _reseal(store, digest, controls)
     except EnvelopeError:
         return  # whoever reads it is told
+    except Resting:
+        events.count("lengthen_error")
     except Exception as error:
         store.write_breaker.failed()
         events.count("lengthen_error")

@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 import redis
+from django.test import override_settings
 
+from llmcache import caching
 from llmcache.backends.base import Item
 from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
+from tests.backends.stores import unique
+from tests.doors import AsyncDoor, SyncDoor
 from tests.servers.redis_cluster import Cluster, own_cluster, until
 
 MANY = list(islice(digests(), 60))
@@ -40,6 +44,14 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         return
     with asyncio.Runner() as runner:
         yield lambda store: Async(store, runner)
+
+
+@pytest.fixture(params=[SyncDoor, AsyncDoor])
+def site(request: pytest.FixtureRequest) -> Iterator[SyncDoor | AsyncDoor]:
+    """The sync and then the async functions that a site calls."""
+    opened = request.param()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +144,57 @@ def test_a_node_that_keeps_failing_is_left_alone_until_it_is_tried_again(
     hang()
     until(lambda: steps.get(here[0]) == here[0].encode(), "the node was not tried again")
     assert steps.get_many(here) == {digest: digest.encode() for digest in here}
+
+
+def test_whoever_must_know_what_is_absent_is_told_that_a_node_cannot_say(
+    lasting_cluster: Cluster, hang: Callable[[], None]
+) -> None:
+    steps, _, others = filled(lasting_cluster, lambda store: store)
+    everything = {digest: digest.encode() for digest in MANY}
+    assert steps.present([*MANY, "0" * 64]) == everything
+    hang()
+    for _ in range(3):  # the last time it rests
+        with pytest.raises(FAILURES):
+            steps.present(MANY)
+    assert set(steps.get_many(MANY)) == set(steps.present(others)) == set(others)
+
+
+def test_a_node_that_rests_costs_no_call_of_the_others_and_fills_no_log(
+    lasting_cluster: Cluster,
+    hang: Callable[[], None],
+    site: Any,
+    counted: Callable[[str], int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    described = {
+        "BACKEND": "llmcache.backends.redis.RedisBackend",
+        "LOCATION": lasting_cluster.url,
+        "KEY_PREFIX": unique(),
+        "OPTIONS": {"cluster": True},
+    }
+    with override_settings(LLMCACHE={"default": described}):
+        store = caching.for_alias("default")
+        assert store is not None
+        known = {text: ask(site, text) for text in map(str, range(24))}
+        first = lasting_cluster.primaries[0]
+        place = store.backend.make_key
+        away = {t for t, cache in known.items() if lasting_cluster.owner(place(cache.key)) is first}
+        assert away and away != known.keys()
+        hang()
+        while counted("node_skipped") == 0:
+            for text in away:
+                ask(site, text)
+        caplog.clear()
+        skipped = counted("write_skipped")
+        outcomes = {text: ask(site, text).outcome for text in known}
+        assert outcomes == {text: "miss" if text in away else "hit" for text in known}
+        assert caplog.text == ""
+        assert counted("write_skipped") == skipped + len(away)
+        assert not store.is_resting
+
+
+def ask(site: Any, text: str) -> Any:
+    return site.completion("m", messages=[{"role": "user", "content": text}]).cache
 
 
 def test_of_many_writes_those_to_other_nodes_arrive_and_the_failure_is_told(
