@@ -132,7 +132,6 @@ def test_rows_stay_while_a_layer_cannot_say_whether_it_has_their_entries(
         "near": {"BACKEND": "llmcache.backends.disk.DiskBackend", "LOCATION": str(site / "b")},
         "far": {"BACKEND": "llmcache.backends.redis.RedisBackend", "LOCATION": gone},
     }
-    with override_settings(LLMCACHE=layers):
-        with pytest.raises(redis.RedisError):
-            list(reindexing.prune("default"))
+    with override_settings(LLMCACHE=layers), pytest.raises(redis.RedisError):
+        list(reindexing.prune("default"))
     assert Entry.objects.count() == 1
