@@ -71,6 +71,7 @@ bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, meas
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.semantic
+	$(BIN)/python -m benchmarks.capacity
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run

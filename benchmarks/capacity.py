@@ -45,7 +45,7 @@ def main() -> None:
         print(f"  {name:<28} {value:>12,.1f}")
     print(f"\n{site.calls:,.0f} calls a day")
     for what, value, formula in needs(site, costs):
-        print(f"  {what:<44} {value:>14}   {formula}")
+        print(f"  {what:<44} {value:>14,.{0 if value >= 20 else 2}f}   {formula}")
 
 
 def measure(url: str) -> Costs:

@@ -55,55 +55,55 @@ class Costs:
     batches_a_second: float
 
 
-def needs(site: Site, costs: Costs) -> Iterator[tuple[str, str, str]]:
+def needs(site: Site, costs: Costs) -> Iterator[tuple[str, float, str]]:
     """What is needed of each part: its name, how much, and by what formula."""
     second = site.calls / 86_400
     busiest = second * site.peak
     hits, misses = busiest * site.hits, busiest * (1 - site.hits)
     entries = site.calls * (1 - site.hits) * site.ttl
-    yield "calls a second, mean", f"{second:,.0f}", "calls / 86,400"
-    yield "calls a second, at the peak", f"{busiest:,.0f}", "mean x peak"
+    yield "calls a second, mean", second, "calls / 86,400"
+    yield "calls a second, at the peak", busiest, "mean x peak"
     cores = (hits * costs.hit_cpu_us + misses * costs.miss_cpu_us) / 1e6
     yield (
         "cores of web servers, for the cache",
-        f"{cores:,.1f}",
+        cores,
         "hits/s x hit_cpu + misses/s x miss_cpu",
     )
     cores = (hits * costs.redis_hit_us + misses * costs.redis_miss_us) / 1e6
-    yield "Redis: cores busy", f"{cores:,.1f}", "hits/s x redis_hit + misses/s x redis_miss"
+    yield "Redis: cores busy", cores, "hits/s x redis_hit + misses/s x redis_miss"
     yield (
         "Redis: GB of entries",
-        f"{entries * costs.entry_bytes / 1e9:,.0f}",
+        entries * costs.entry_bytes / 1e9,
         "misses/day x ttl x entry_bytes",
     )
     traffic = busiest * costs.answer_bytes * 8 / 1e9
-    yield "Redis: Gbit/s", f"{traffic:,.2f}", "calls/s x answer_bytes x 8"
+    yield "Redis: Gbit/s", traffic, "calls/s x answer_bytes x 8"
     logged = site.calls * (site.hits * site.log_hits + (1 - site.hits) * site.log_misses)
-    yield "log: rows a day", f"{logged:,.0f}", "hits/day x LOG_SAMPLE + other/day x theirs"
+    yield "log: rows a day", logged, "hits/day x LOG_SAMPLE + other/day x theirs"
     size = logged * site.retention * costs.call_row_bytes / 1e9
-    yield "log: GB", f"{size:,.0f}", "rows a day x RETENTION_DAYS x call_row_bytes"
-    yield "index: rows", f"{entries:,.0f}", "misses/day x ttl"
-    yield "index: GB", f"{entries * costs.entry_row_bytes / 1e9:,.0f}", "rows x entry_row_bytes"
-    yield "index: rows written and deleted a second", f"{2 * misses:,.0f}", "2 x misses/s"
+    yield "log: GB", size, "rows a day x RETENTION_DAYS x call_row_bytes"
+    yield "index: rows", entries, "misses/day x ttl"
+    yield "index: GB", entries * costs.entry_row_bytes / 1e9, "rows x entry_row_bytes"
+    yield "index: rows written and deleted a second", 2 * misses, "2 x misses/s"
     counted = hits * site.hit_sample
-    yield "index: hits counted a second", f"{counted:,.0f}", "hits/s x HIT_SAMPLE"
+    yield "index: hits counted a second", counted, "hits/s x HIT_SAMPLE"
     rows = {"record": busiest, "call_row": logged / site.calls * busiest}
     rows |= {"entry_row": 2 * misses, "hit_row": counted}
     for who, ending in (("recorders", "us"), ("database", "db_us")):
         cores = sum(n * getattr(costs, f"{name}_{ending}") for name, n in rows.items()) / 1e6
         formula = f"records/s x record_{ending} + rows/s of each kind x its _{ending}"
-        yield f"{who}: cores busy", f"{cores:,.1f}", formula
+        yield f"{who}: cores busy", cores, formula
     flushes = site.processes / site.flush
-    yield "batches a second", f"{flushes:,.0f}", "processes / FLUSH_INTERVAL"
+    yield "batches a second", flushes, "processes / FLUSH_INTERVAL"
     share = flushes / costs.batches_a_second
-    yield "of what one database took here", f"{share:.0%}", "batches / batches_a_second"
+    yield "of what one database took here", share, "batches / batches_a_second"
     each = busiest / site.processes
-    yield "calls a second of one process", f"{each:,.0f}", "calls/s / processes"
+    yield "calls a second of one process", each, "calls/s / processes"
     lasts = site.buffer / each
     yield (
         "seconds that a database may be away",
-        f"{lasts:,.0f}",
+        lasts,
         "BUFFER_SIZE / calls/s of one process",
     )
     memory = site.buffer * costs.record_bytes / 1e6
-    yield "MB of a full buffer", f"{memory:,.0f}", "BUFFER_SIZE x record_bytes"
+    yield "MB of a full buffer", memory, "BUFFER_SIZE x record_bytes"

@@ -4,15 +4,17 @@ written, or decides what is written, goes to the primary.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import IntegrityError, connections, models
+from django.db import IntegrityError, connections, models, router
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -27,20 +29,26 @@ from tests.ledger.databases import TABLES
 from tests.ledger.records import called
 from tests.servers import postgres as postgres_server
 
-PRIMARY, REPLICA, FEED = "primary", "replica", "feed"
+PRIMARY, REPLICA, FEED = "llmcache", "llmcache_replica", "feed"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "scaling.md"
 
 
-class ReplicaRouter:
-    """As the documentation of this package advises; other apps have but the primary."""
+def documented() -> Any:
+    """The router that the page shows."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (source,) = (block for block in blocks if block.startswith("class"))
+    names: dict[str, Any] = {}
+    exec(source, names)
+    return names["LLMCacheRouter"]()
+
+
+class Others:
+    """The test site's other apps have but the primary."""
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
-        return REPLICA if model._meta.app_label == "llmcache" else PRIMARY
-
-    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
         return PRIMARY
 
-    def allow_relation(self, one: models.Model, other: models.Model, **hints: Any) -> bool:
-        return True
+    db_for_write = db_for_read
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def servers(postgres: dict[str, Any], django_db_blocker: Any) -> Iterator[None]:
         described = {PRIMARY: primary, REPLICA: {**other, "OPTIONS": read_only}, FEED: other}
         known = connections.configure_settings({"default": {}, **described})
         connections.settings |= {alias: known[alias] for alias in described}
-        with django_db_blocker.unblock(), routed():
+        with django_db_blocker.unblock(), override_settings(DATABASE_ROUTERS=[]):
             for alias in (PRIMARY, FEED):
                 call_command("migrate", database=alias, verbosity=0)
         yield
@@ -63,7 +71,7 @@ def servers(postgres: dict[str, Any], django_db_blocker: Any) -> Iterator[None]:
 
 
 def routed() -> override_settings:
-    return override_settings(DATABASE_ROUTERS=[f"{__name__}.ReplicaRouter"])
+    return override_settings(DATABASE_ROUTERS=[documented(), Others()])
 
 
 @pytest.fixture
@@ -217,6 +225,18 @@ def test_sweeping_and_rolling_up_work_on_the_primary(site: None) -> None:
     roll_up()
     days = HourlyStat.objects.using(PRIMARY).filter(hour__lt=old + timedelta(days=2))
     assert [row.calls for row in days] == [6]
+
+
+def test_tables_are_made_in_the_primary_only(site: None) -> None:
+    allowed = {
+        (db, app): router.allow_migrate(db, app)
+        for db in ("default", PRIMARY, REPLICA)
+        for app in ("llmcache", "auth")
+    }
+    assert [place for place, may in allowed.items() if may] == [
+        ("default", "auth"),
+        (PRIMARY, "llmcache"),
+    ]
 
 
 def test_a_task_that_two_workers_have_is_known_to_be_done_by_the_primary(
