@@ -42,8 +42,6 @@ _SETTLED: Final = 60.0
 """The same while nothing is, to find nodes that are new."""
 _TIMEOUTS: Final = (redis.TimeoutError, TimeoutError)
 _OF_CLUSTERS: Final = {"MOVED": MovedError, "ASK": AskError, "CLUSTERDOWN": ClusterDownError}
-# It says nothing about the node. redis-py before 7 raises a ConnectionError.
-_OURS: Final = getattr(redis.exceptions, "MaxConnectionsError", ())
 
 
 class Command(NamedTuple):
@@ -55,6 +53,14 @@ class Command(NamedTuple):
 
 class NodeResting(Resting, redis.RedisError):
     """A node, or the cluster as a whole, failed so often that it is left alone for a while."""
+
+
+class NotAsked(redis.RedisError):
+    """The nodes before it took all the time there was."""
+
+
+# They say nothing about the node. For want of connections redis-py before 7 has no error.
+_OURS: Final = (NotAsked, getattr(redis.exceptions, "MaxConnectionsError", NotAsked))
 
 
 class Router:

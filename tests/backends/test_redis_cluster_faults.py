@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -17,6 +18,7 @@ import redis
 from django.test import override_settings
 
 from llmcache import caching
+from llmcache.backends import redis_cluster
 from llmcache.backends.base import Item
 from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
 from tests.backends.stores import unique
@@ -220,6 +222,27 @@ def test_a_node_that_hangs_is_no_place_to_learn_of_the_others_for_long(
     assert steps.get(digest) is None
     steps.set(digest, b"1", 60)
     assert steps.get(digest) == b"1"
+
+
+def test_nodes_that_could_not_be_asked_in_time_are_not_left_alone(
+    lasting_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, _, _ = filled(lasting_cluster, lambda store: store)
+    everything = {digest: digest.encode() for digest in MANY}
+    real, slow = redis_cluster._taken, [True]
+
+    def taken(pool: Any) -> Any:
+        """Connecting to the first node takes all the time that there is."""
+        if slow[0]:
+            slow[0] = False
+            time.sleep(0.6)
+        return real(pool)
+
+    monkeypatch.setattr(redis_cluster, "_taken", taken)
+    for _ in range(3):
+        slow[0] = True
+        assert 0 < len(steps.get_many(MANY)) < len(MANY)
+    assert steps.get_many(MANY) == everything
 
 
 def test_an_answer_that_comes_too_late_is_taken_for_no_other(

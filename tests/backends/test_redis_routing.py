@@ -10,7 +10,7 @@ import redis
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from llmcache.backends import redis_routing
-from llmcache.backends.redis_routing import Command, NodeResting, Router
+from llmcache.backends.redis_routing import Command, NodeResting, NotAsked, Router
 from llmcache.backends.redis_slots import Node, NodeUrls, SlotMap, slot_of
 
 ONE, TWO, THREE = (Node("h", port) for port in (1, 2, 3))
@@ -128,9 +128,12 @@ def test_the_map_is_looked_at_again_now_and_then(
     assert (list(steps.send(None).values()) == [[SLOTS]]) is looks
 
 
-def test_want_of_connections_is_not_held_against_the_node(router: Router) -> None:
+@pytest.mark.parametrize("kind", [redis.exceptions.MaxConnectionsError, NotAsked])
+def test_want_of_connections_or_of_time_is_not_held_against_the_node(
+    router: Router, kind: type[Exception]
+) -> None:
     for _ in range(20):
-        ours = redis.exceptions.MaxConnectionsError("no")
+        ours = kind("no")
         (reply,) = ran(router, [({ONE: [GET]}, {ONE: ours})], LOW)
         assert reply is ours
 
