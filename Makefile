@@ -75,6 +75,7 @@ bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, meas
 	@command -v wrk >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 || true
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.capacity
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run

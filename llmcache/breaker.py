@@ -14,11 +14,15 @@ class Breaker:
     """Opens after a number of failures in a row; then lets one call through per cool-down to try.
 
     `allows()` is one comparison while all is well.
+
+    Args:
+        opens: False for what has breakers of its own inside: then it never opens.
     """
 
-    __slots__ = ("_failures", "_lock", "_open_until")
+    __slots__ = ("_failures", "_lock", "_open_until", "_opens")
 
-    def __init__(self) -> None:
+    def __init__(self, *, opens: bool = True) -> None:
+        self._opens = opens
         self._failures = 0
         self._open_until = 0.0
         self._lock = threading.Lock()
@@ -50,6 +54,8 @@ class Breaker:
 
     def failed(self) -> None:
         """A call failed: open if it was one too many."""
+        if not self._opens:
+            return
         config = conf.config()
         with self._lock:
             self._failures += 1

@@ -24,7 +24,7 @@ import orjson
 from llmcache import conf, events, exceptions, task_queue
 from llmcache.backends.base import CLAIM, BaseBackend
 from llmcache.envelope import EnvelopeError, seal, unseal
-from llmcache.exceptions import UpstreamError
+from llmcache.exceptions import Resting, UpstreamError
 from llmcache.singleflight import Unshared
 from llmcache.store import Store
 
@@ -111,8 +111,10 @@ class Claim:
 
 def failed(store: Store, error: Exception) -> None:
     """Count and log that a claim could not be made, looked at or ended."""
-    store.write_breaker.failed()
     events.count("claim_error")
+    if isinstance(error, Resting):
+        return
+    store.write_breaker.failed()
     events.logger.warning(
         "Alias %r could not say who makes an answer: %s: %s",
         store.alias,

@@ -48,6 +48,12 @@ class UnsupportedOperation(LLMCacheError):
     """A store cannot do what was asked of it (listing a memcached, say)."""
 
 
+class Resting(LLMCacheError):
+    """A part of a store failed so often that it is left alone for a while. That was logged when it
+    began; the other parts work.
+    """
+
+
 class UpstreamError(LLMCacheError):
     """The model provider refused, failed or could not be reached.
 

@@ -228,7 +228,7 @@ def _remove(backend: BaseBackend, eviction: Eviction, digests: Sequence[str]) ->
 
 def _matching(backend: BaseBackend, eviction: Eviction) -> Iterator[str]:
     for digest in list(backend.iterate()):
-        data = backend.get(digest)
+        data = backend.present([digest]).get(digest)
         if data is None:
             continue
         try:

@@ -75,7 +75,7 @@ def write_items(
     sealed = {digest: (b64decode(data), ttl) for digest, data, ttl in items}
     given = {digest: unseal(digest, data) for digest, (data, _) in sealed.items()}
     try:
-        present = backend.get_many(list(given))
+        present = backend.present(given)
         newer = {d for d, e in given.items() if _created(d, present.get(d)) > e.created}
         again = {d for d, e in given.items() if _created(d, present.get(d)) == e.created}
         late = {d for d, e in given.items() if time() >= e.stale_until}
@@ -133,10 +133,15 @@ def flush_records(
     try:
         ledger.write(called, stored, lost, batch_id)
     except (DataError, IntegrityError):
-        if batch_id is not None and RecordBatch.objects.filter(pk=batch_id).exists():
+        if batch_id is not None and _is_written(batch_id):
             return  # another worker has got the same task
         ledger.write([], [], lost, batch_id)
         _write_singly(called, stored)
+
+
+def _is_written(batch_id: str) -> bool:
+    # Not in a replica, which may lag behind.
+    return RecordBatch.objects.using(ledger.database()).filter(pk=batch_id).exists()
 
 
 def _write_singly(calls: Sequence[CallRecord], entries: Sequence[EntryRecord]) -> None:

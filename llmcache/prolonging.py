@@ -21,6 +21,7 @@ from llmcache.backends.base import BaseBackend
 from llmcache.backends.layered import LayeredBackend
 from llmcache.controls import Controls
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
+from llmcache.exceptions import Resting
 from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
@@ -84,6 +85,8 @@ def _lengthen(store: Store, digest: str, controls: Controls) -> None:
         _reseal(store, digest, controls)
     except EnvelopeError:
         return  # whoever reads it is told
+    except Resting:
+        events.count("lengthen_error")
     except Exception as error:
         store.write_breaker.failed()
         events.count("lengthen_error")

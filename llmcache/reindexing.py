@@ -87,7 +87,7 @@ def reindex(alias: str, *, dry_run: bool = False) -> Iterator[Step]:
         known = {row.digest: row for row in Entry.objects.filter(alias=alias, digest__in=batch)}
         records = []
         unreadable = 0
-        for digest, data in backend.get_many(batch).items():
+        for digest, data in backend.present(batch).items():
             try:
                 envelope = unseal(digest, data)
                 if envelope.header.get("kind") == pairs.KIND:
@@ -139,7 +139,7 @@ def prune(alias: str, *, dry_run: bool = False) -> Iterator[Step]:
     last = 0
     while batch := list(rows.filter(pk__gt=last)[:_AT_A_TIME]):
         last = batch[-1][0]
-        present = backend.get_many([digest for _, digest in batch])
+        present = backend.present([digest for _, digest in batch])
         gone = [pk for pk, digest in batch if digest not in present]
         if gone and not dry_run:
             Entry.objects.filter(pk__in=gone).delete()

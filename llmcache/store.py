@@ -60,7 +60,7 @@ class Store:
             CALL_TYPES if supported_call_types is None else supported_call_types
         )
         self.opt_in = opt_in
-        self.breaker = Breaker()
+        self.breaker = Breaker(opens=not backend.has_own_breakers)
         self.write_breaker = Breaker()
         self.layered = backend if isinstance(backend, LayeredBackend) else None
         self.semantic = semantic_part(backend)

@@ -77,7 +77,7 @@ class Export:
             self.problems[alias] = "the settings have no store of this alias"
             return
         try:
-            found = backend.get_many([entry.digest for entry in entries])
+            found = backend.present([entry.digest for entry in entries])
         except Exception as error:
             self.problems[alias] = f"{type(error).__name__}: {error}"
             return
@@ -261,7 +261,7 @@ def _store(entries: list[tuple[int, Arrived]], overwrite: bool) -> Iterator[Impo
     for alias, some in by_alias.items():
         backend = backends.stores[alias]
         try:
-            present = {} if overwrite else backend.get_many(list(some))
+            present = {} if overwrite else backend.present(some)
             kept = {d for d, (_, e) in some.items() if _has(present.get(d), e)}
             items = [_item(e, backend) for d, (_, e) in some.items() if d not in kept]
             if items:

@@ -20,6 +20,7 @@ from llmcache import conf, events, signals, task_queue
 from llmcache.backends.base import Item, run_in_thread
 from llmcache.backends.semantic.base import Vector
 from llmcache.envelope import unseal
+from llmcache.exceptions import Resting
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
 from llmcache.store import Store
@@ -164,6 +165,9 @@ def _vectors_failed(store: Store, error: Exception) -> None:
 
 def write_failed(store: Store, error: Exception, number: int) -> None:
     """Count and log entries that could not be stored."""
+    if isinstance(error, Resting):
+        events.count("write_skipped", number)
+        return
     store.write_breaker.failed()
     events.count("write_error", number)
     events.logger.warning(

@@ -19,6 +19,7 @@ from llmcache import caching, maintenance, prolonging, recorder, writer
 from llmcache.backends.base import BaseBackend
 from llmcache.decorators import cached, cached_completion
 from llmcache.envelope import Envelope, unseal
+from llmcache.exceptions import Resting
 from llmcache.models import Entry
 from llmcache.records import EntryRecord
 from llmcache.store import Store
@@ -290,16 +291,22 @@ def test_an_end_that_staff_have_set_holds(door: Any, counted: Callable[[str], in
     assert counted("lengthened") == 0
 
 
+@pytest.mark.parametrize("error", [OSError("down"), Resting("down")])
 def test_a_store_that_fails_costs_the_caller_nothing(
-    door: Any, monkeypatch: pytest.MonkeyPatch, counted: Callable[[str], int]
+    door: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    counted: Callable[[str], int],
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     def fail(*args: Any) -> bool:
-        raise OSError("down")
+        raise error
 
     digest = ask(door, **SHORT).key
     monkeypatch.setattr(BaseBackend, "replace", fail)
     assert ask(door, **LONG).outcome == "hit"
     assert counted("lengthen_error") == 1 and left(digest) < 100
+    assert ("live longer" in caplog.text) is not isinstance(error, Resting)
 
 
 def test_another_processs_longer_life_is_not_given_again(

@@ -73,6 +73,8 @@ class BaseBackend:
     supports_clear: bool = True
     supports_claims: bool = False
     """Whether processes can agree over the store which of them makes an answer."""
+    has_own_breakers: bool = False
+    """Whether reads leave alone what of the store keeps failing, so that nobody else need to."""
 
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings
@@ -97,6 +99,12 @@ class BaseBackend:
             if data is not None:
                 found[digest] = data
         return found
+
+    def present(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """As `get_many`, for who concludes something from an entry's absence: raises if any of them
+        could not be looked for. A store that answers as far as it can overrides this.
+        """
+        return self.get_many(digests)
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
         """Store bytes under a digest, replacing what was there."""

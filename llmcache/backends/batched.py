@@ -40,6 +40,7 @@ class BatchedBackend(BaseBackend):
         self.inner = inner
         self.process_local = inner.process_local
         self.exact_ttl = inner.exact_ttl
+        self.has_own_breakers = inner.has_own_breakers
         self.supports_iterate = inner.supports_iterate
         self.supports_clear = inner.supports_clear
         self._flush_size = flush_size
@@ -163,6 +164,10 @@ class BatchedBackend(BaseBackend):
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         here, missing = self._sort(digests)
         return {**here, **(self.inner.get_many(missing) if missing else {})}
+
+    def present(self, digests: Iterable[str]) -> dict[str, bytes]:
+        here, missing = self._sort(digests)
+        return {**here, **(self.inner.present(missing) if missing else {})}
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
         self.set_many([Item(digest, data, ttl)])

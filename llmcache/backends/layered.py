@@ -116,6 +116,19 @@ class LayeredBackend(BaseBackend):
         walk.judge()
         return everything
 
+    def present(self, digests: Iterable[str]) -> dict[str, bytes]:
+        missing, failure = list(digests), None
+        everything: dict[str, bytes] = {}
+        for layer in self._layers:
+            try:
+                everything |= layer.store.present(missing)
+            except Exception as error:
+                failure = failure or error
+            missing = [digest for digest in missing if digest not in everything]
+        if missing and failure is not None:
+            raise failure
+        return everything
+
     def _copy_up(self, depth: int, found: dict[str, bytes], taken: dict[str, int]) -> None:
         walk = Walk(self._layers[:depth], "keep a copy", allowed=depth)
         for layer in walk:

@@ -15,7 +15,7 @@ from llmcache import backends, conf
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.breaker import Breaker
 from llmcache.envelope import MAGIC, peek_expiry, peek_freshness
-from llmcache.exceptions import InvalidRequest, LLMCacheError
+from llmcache.exceptions import InvalidRequest, Resting
 
 logger = logging.getLogger("llmcache")
 
@@ -24,7 +24,7 @@ _AT_ONCE: Final = 0.001
 """Seconds: the ttl of what has ended; stores take none that is 0."""
 
 
-class LayerResting(LLMCacheError):
+class LayerResting(Resting):
     """A layer failed so often that it is left alone for a while."""
 
 
@@ -41,7 +41,7 @@ class Layer:
         self.store = store
         self.name = store.alias
         self.cap = cap
-        self.breaker = Breaker()
+        self.breaker = Breaker(opens=not store.has_own_breakers)
 
     def ttl(self, ttl: float | None) -> float | None:
         """The ttl of an entry in this layer."""
@@ -68,6 +68,8 @@ class Layer:
 
     def failed(self, what: str, error: Exception) -> None:
         """Note and log a failure."""
+        if isinstance(error, Resting):
+            return
         self.breaker.failed()
         logger.warning(
             "Layer %r failed to %s: %s: %s", self.name, what, type(error).__name__, error

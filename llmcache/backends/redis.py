@@ -72,6 +72,7 @@ class RedisBackend(RedisCommands):
         self, given: dict[str, Any], urls: list[str], timeout: float, extra: dict[str, Any]
     ) -> None:
         self.in_cluster: bool = given["cluster"]
+        self.has_own_breakers = self.in_cluster
         replicas: bool = given["read_from_replicas"]
         if self.in_cluster:
             from llmcache.backends.redis_cluster import ClusterConnections

@@ -16,7 +16,16 @@ from llmcache.backends import redis_connections
 from llmcache.backends.exchanges import MOST
 from llmcache.backends.redis_cluster_clients import AsyncClusterClient, ClusterClient
 from llmcache.backends.redis_loops import PerLoop
-from llmcache.backends.redis_routing import Answer, Answers, Command, Router, Sent, Steps, Words
+from llmcache.backends.redis_routing import (
+    Answer,
+    Answers,
+    Command,
+    NotAsked,
+    Router,
+    Sent,
+    Steps,
+    Words,
+)
 from llmcache.backends.redis_slots import Node, NodeUrls
 
 T = TypeVar("T")
@@ -125,7 +134,7 @@ class ClusterConnections:
             for node, commands in sent.items():
                 try:
                     if end is not None and monotonic() > end:
-                        raise redis.TimeoutError("the nodes before it took all the time there was")
+                        raise NotAsked(f"{node.host}:{node.port} was not asked for want of time")
                     client = self._client(node)
                     connection = _taken(client.connection_pool)
                     opened[node] = client, connection

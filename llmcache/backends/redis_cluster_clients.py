@@ -67,6 +67,9 @@ class _Verbs:
         """Send a command, or keep it to be sent with others."""
         raise NotImplementedError
 
+    def get(self, key: str) -> Any:
+        return self.execute_command("GET", key)
+
     def set(self, key: str, data: bytes, *, px: int | None = None) -> Any:
         return self.execute_command("SET", key, data, *(() if px is None else ("PX", px)))
 

@@ -57,6 +57,17 @@ class RedisCommands(RedisClaims, BaseBackend):
             found.update(_present(batch, values))
         return found
 
+    def present(self, digests: Iterable[str]) -> dict[str, bytes]:
+        names = list(digests)
+        primary: Any = self.connections.primary  # a replica may not have heard of the newest
+        found: dict[str, bytes] = {}
+        for batch in batches(names):
+            with primary.pipeline(transaction=False) as pipeline:
+                for name in batch:
+                    pipeline.get(self.make_key(name))
+                found.update(_present(batch, pipeline.execute()))
+        return found
+
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
         self.connections.primary.set(self.make_key(digest), data, px=milliseconds(ttl))
 

@@ -19,6 +19,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from llmcache.backends.redis_slots import Node, SlotMap
 from llmcache.breaker import Breaker
+from llmcache.exceptions import Resting
 
 logger = logging.getLogger("llmcache")
 
@@ -41,11 +42,6 @@ _SETTLED: Final = 60.0
 """The same while nothing is, to find nodes that are new."""
 _TIMEOUTS: Final = (redis.TimeoutError, TimeoutError)
 _OF_CLUSTERS: Final = {"MOVED": MovedError, "ASK": AskError, "CLUSTERDOWN": ClusterDownError}
-# They say nothing about the node.
-_OURS: Final = (
-    redis.AuthenticationError,
-    getattr(redis.exceptions, "MaxConnectionsError", redis.AuthenticationError),
-)
 
 
 class Command(NamedTuple):
@@ -55,8 +51,16 @@ class Command(NamedTuple):
     words: Words
 
 
-class NodeResting(redis.RedisError):
-    """A node failed so often that it is left alone for a while."""
+class NodeResting(Resting, redis.RedisError):
+    """A node, or the cluster as a whole, failed so often that it is left alone for a while."""
+
+
+class NotAsked(redis.RedisError):
+    """The nodes before it took all the time there was."""
+
+
+# They say nothing about the node. For want of connections redis-py before 7 has no error.
+_OURS: Final = (NotAsked, getattr(redis.exceptions, "MaxConnectionsError", NotAsked))
 
 
 class Router:
@@ -73,6 +77,7 @@ class Router:
         self._start = tuple(start)
         self._map: SlotMap | None = None
         self._failing: dict[tuple[str, int], Breaker] = {}
+        self._lost = Breaker()
         self._looked = self._due = 0.0
 
     def knows(self, node: Node) -> bool:
@@ -100,7 +105,10 @@ class Router:
         for _ in range(_ROUNDS):
             if not trip.waiting:
                 break
-            yield from self._known()
+            try:
+                yield from self._known()
+            except NodeResting as error:
+                return [error] * len(commands)
             if not (sent := trip.leave()):
                 break
             trip.arrive((yield sent))
@@ -114,6 +122,8 @@ class Router:
         return found
 
     def _look(self) -> Steps[SlotMap]:
+        if self._map is None and not self._lost.allows():
+            raise NodeResting("no node of the cluster could be asked for the others")
         self._looked = monotonic()
         self._due = self._looked + _TROUBLED  # so that no other call looks at the same time
         problem: Exception = redis.RedisError("no node of the cluster has been named")
@@ -129,6 +139,7 @@ class Router:
             elif found := SlotMap.read(answer[0], node):
                 return self._take(found)
         if self._map is None:
+            self._lost.failed()
             raise problem
         return self._map
 
@@ -142,6 +153,8 @@ class Router:
         return sorted(both, key=lambda node: node.address in self._failing)
 
     def _take(self, found: SlotMap) -> SlotMap:
+        if (holes := found.unserved()) and not (self._map and self._map.unserved()):
+            logger.warning("Alias %r: no node of the cluster serves %d slots", self._alias, holes)
         self._map = found
         left = found.addresses()
         for address in list(self._failing):
@@ -156,7 +169,7 @@ class Router:
         shard = None if self._map is None else self._map.shard(slot)
         if shard is None:
             self.look_soon()
-            return redis.RedisError(f"no node of the cluster serves slot {slot}")
+            return NodeResting(f"no node of the cluster serves slot {slot}")
         failing = self._failing
         if reading and len(shard) > 1:
             fit = [node for node in shard[1:] if node.address not in failing]
@@ -252,8 +265,8 @@ class _Trip:
                     self._failed[number] = node
                 waiting += numbers if again else ()
                 continue
-            self._router.answered(node)
             rest = iter(answer)
+            works = True
             for number in numbers:
                 if number in asked:
                     next(rest)
@@ -262,7 +275,10 @@ class _Trip:
                     self._redirect(number, node, reply)
                     waiting.append(number)
                 elif isinstance(reply, ClusterDownError):
-                    self._router.look_soon()
+                    works = False
+                    self._router.failed(node, reply)
+            if works:
+                self._router.answered(node)
         self.waiting = waiting
 
     def _redirect(self, number: int, node: Node, reply: AskError) -> None:

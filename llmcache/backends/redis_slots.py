@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from redis.crc import key_slot
@@ -24,6 +24,7 @@ class Node(NamedTuple):
         return self.host, self.port
 
 
+SLOTS: Final = 16384
 Shard = tuple[Node, ...]
 """A primary and its replicas."""
 
@@ -112,6 +113,10 @@ class SlotMap:
     def with_moved(self, slot: int, node: Node) -> SlotMap:
         """This map, but for one slot."""
         return SlotMap(self._ranges, {**self._moved, slot: node})
+
+    def unserved(self) -> int:
+        """How many slots are nobody's."""
+        return SLOTS - sum(last - first + 1 for first, last, _ in self._ranges)
 
     def primaries(self) -> list[Node]:
         """All primaries that have slots."""

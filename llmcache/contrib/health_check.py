@@ -17,7 +17,7 @@ from django.db import connections
 from llmcache import conf, probing, store
 from llmcache.backends import stores
 from llmcache.backends.layered import LayeredBackend
-from llmcache.exceptions import InvalidRequest, LLMCacheError
+from llmcache.exceptions import InvalidRequest, LLMCacheError, Resting
 from llmcache.packages import require_package
 from llmcache.recorder import recorder
 
@@ -93,6 +93,8 @@ class LLMCacheHealthCheck(HealthCheck):  # type: ignore[misc]
         layer = "" if alias == self.alias else f", a layer of {self.alias!r},"
         try:
             self.times[alias] = probing.probe(alias)
+        except Resting as error:
+            raise ServiceUnavailable(f"A part of the store {alias!r}{layer} rests.") from error
         except LLMCacheError as error:
             raise ServiceReturnedUnexpectedResult(
                 f"The store {alias!r}{layer} has not kept what was written to it."

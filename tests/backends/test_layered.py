@@ -52,6 +52,18 @@ def test_get_many_asks_each_layer_only_for_what_is_still_missing(three: Three) -
     assert three.log == [("top", "get_many")]
 
 
+def test_whoever_must_know_what_is_absent_is_told_that_a_layer_cannot_say(three: Three) -> None:
+    three.top.set(A, b"1", 60)
+    three.bottom.set(B, b"2", 60)
+    assert three.backend.present([A, B, C]) == {A: b"1", B: b"2"}
+    assert three.has(B) == [False, False, True]
+    three.fail(three.middle)
+    assert three.backend.present([A, B]) == {A: b"1", B: b"2"}
+    assert three.backend.get_many([C]) == {}
+    with pytest.raises(ConnectionError):
+        three.backend.present([C])
+
+
 def test_a_copy_ends_when_the_entry_does(door: Any, tmp_path: Path) -> None:
     upper, lower = disk(tmp_path / "u"), disk(tmp_path / "l")
     store = door(LayeredBackend.over([upper, lower]))

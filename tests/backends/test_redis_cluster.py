@@ -19,6 +19,7 @@ from llmcache.backends.base import CLAIM, BaseBackend, Item
 from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.conf import BackendSettings
+from llmcache.outcome import CacheInfo
 from llmcache.recorder import recorder
 from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
 from tests.backends.redis_stores import nothing_left_open
@@ -282,6 +283,46 @@ def test_a_claim_is_looked_at_where_it_was_made(frail_cluster: Cluster, way: Way
     digest = next(d for d in digests() if frail_cluster.owner(store.make_key(f"{d}-w")) is first)
     store.post(f"{digest}-w", b"1", 60)
     assert store.posted(f"{digest}-w") == b"1"
+
+
+def test_a_store_that_is_searched_by_meaning_may_lie_over_a_cluster(
+    redis_cluster: Cluster, redis_server: RedisServer
+) -> None:
+    place = {"KEY_PREFIX": unique()}
+    layers = {"layers": ["similar", "cluster"]}
+    described = {
+        "default": {"BACKEND": "llmcache.backends.layered.LayeredBackend", "OPTIONS": layers},
+        "similar": {
+            "BACKEND": "llmcache.backends.semantic.redis.RedisSemanticBackend",
+            "LOCATION": redis_server.url,
+            "OPTIONS": {
+                "embedder": "tests.matching.words.WordEmbedder",
+                "similarity_threshold": 0.7,
+                "guards": [],
+            },
+            **place,
+        },
+        "cluster": {
+            "BACKEND": REDIS,
+            "LOCATION": redis_cluster.url,
+            "OPTIONS": {"cluster": True},
+            **place,
+        },
+    }
+    with override_settings(LLMCACHE=described):
+
+        def ask(text: str) -> CacheInfo:
+            messages = [{"role": "user", "content": text}]
+            found: CacheInfo = llmcache.completion("m", messages=messages).cache
+            return found
+
+        assert ask("the opening hours of the shop").outcome == "miss"
+        similar = ask("opening hours of the shop")
+        assert (similar.outcome, similar.layer) == ("hit", "similar")
+        backends.stores["similar"].clear()
+        again = ask("the opening hours of the shop")
+        assert (again.outcome, again.layer) == ("hit", "cluster")
+        assert backends.stores["default"].clear() >= 1
 
 
 @pytest.mark.django_db

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -14,9 +15,14 @@ from typing import Any
 
 import pytest
 import redis
+from django.test import override_settings
 
+from llmcache import caching
+from llmcache.backends import redis_cluster
 from llmcache.backends.base import Item
 from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
+from tests.backends.stores import unique
+from tests.doors import AsyncDoor, SyncDoor
 from tests.servers.redis_cluster import Cluster, own_cluster, until
 
 MANY = list(islice(digests(), 60))
@@ -40,6 +46,14 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         return
     with asyncio.Runner() as runner:
         yield lambda store: Async(store, runner)
+
+
+@pytest.fixture(params=[SyncDoor, AsyncDoor])
+def site(request: pytest.FixtureRequest) -> Iterator[SyncDoor | AsyncDoor]:
+    """The sync and then the async functions that a site calls."""
+    opened = request.param()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +148,57 @@ def test_a_node_that_keeps_failing_is_left_alone_until_it_is_tried_again(
     assert steps.get_many(here) == {digest: digest.encode() for digest in here}
 
 
+def test_whoever_must_know_what_is_absent_is_told_that_a_node_cannot_say(
+    lasting_cluster: Cluster, hang: Callable[[], None]
+) -> None:
+    steps, _, others = filled(lasting_cluster, lambda store: store)
+    everything = {digest: digest.encode() for digest in MANY}
+    assert steps.present([*MANY, "0" * 64]) == everything
+    hang()
+    for _ in range(3):  # the last time it rests
+        with pytest.raises(FAILURES):
+            steps.present(MANY)
+    assert set(steps.get_many(MANY)) == set(steps.present(others)) == set(others)
+
+
+def test_a_node_that_rests_costs_no_call_of_the_others_and_fills_no_log(
+    lasting_cluster: Cluster,
+    hang: Callable[[], None],
+    site: Any,
+    counted: Callable[[str], int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    described = {
+        "BACKEND": "llmcache.backends.redis.RedisBackend",
+        "LOCATION": lasting_cluster.url,
+        "KEY_PREFIX": unique(),
+        "OPTIONS": {"cluster": True},
+    }
+    with override_settings(LLMCACHE={"default": described}):
+        store = caching.for_alias("default")
+        assert store is not None
+        known = {text: ask(site, text) for text in map(str, range(24))}
+        first = lasting_cluster.primaries[0]
+        place = store.backend.make_key
+        away = {t for t, cache in known.items() if lasting_cluster.owner(place(cache.key)) is first}
+        assert away and away != known.keys()
+        hang()
+        while counted("node_skipped") == 0:
+            for text in away:
+                ask(site, text)
+        caplog.clear()
+        skipped = counted("write_skipped")
+        outcomes = {text: ask(site, text).outcome for text in known}
+        assert outcomes == {text: "miss" if text in away else "hit" for text in known}
+        assert caplog.text == ""
+        assert counted("write_skipped") == skipped + len(away)
+        assert not store.is_resting
+
+
+def ask(site: Any, text: str) -> Any:
+    return site.completion("m", messages=[{"role": "user", "content": text}]).cache
+
+
 def test_of_many_writes_those_to_other_nodes_arrive_and_the_failure_is_told(
     lasting_cluster: Cluster, hang: Callable[[], None], way: Way
 ) -> None:
@@ -157,6 +222,27 @@ def test_a_node_that_hangs_is_no_place_to_learn_of_the_others_for_long(
     assert steps.get(digest) is None
     steps.set(digest, b"1", 60)
     assert steps.get(digest) == b"1"
+
+
+def test_nodes_that_could_not_be_asked_in_time_are_not_left_alone(
+    lasting_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, _, _ = filled(lasting_cluster, lambda store: store)
+    everything = {digest: digest.encode() for digest in MANY}
+    real, slow = redis_cluster._taken, [True]
+
+    def taken(pool: Any) -> Any:
+        """Connecting to the first node takes all the time that there is."""
+        if slow[0]:
+            slow[0] = False
+            time.sleep(0.6)
+        return real(pool)
+
+    monkeypatch.setattr(redis_cluster, "_taken", taken)
+    for _ in range(3):
+        slow[0] = True
+        assert 0 < len(steps.get_many(MANY)) < len(MANY)
+    assert steps.get_many(MANY) == everything
 
 
 def test_an_answer_that_comes_too_late_is_taken_for_no_other(

@@ -10,7 +10,7 @@ import redis
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from llmcache.backends import redis_routing
-from llmcache.backends.redis_routing import Command, Router
+from llmcache.backends.redis_routing import Command, NodeResting, NotAsked, Router
 from llmcache.backends.redis_slots import Node, NodeUrls, SlotMap, slot_of
 
 ONE, TWO, THREE = (Node("h", port) for port in (1, 2, 3))
@@ -128,29 +128,60 @@ def test_the_map_is_looked_at_again_now_and_then(
     assert (list(steps.send(None).values()) == [[SLOTS]]) is looks
 
 
-def test_what_says_nothing_of_the_node_is_not_held_against_it(router: Router) -> None:
-    for _ in range(20):
-        refused = redis.AuthenticationError("no")
-        (reply,) = ran(router, [({ONE: [GET]}, {ONE: refused})], LOW)
-        assert reply is refused
-
-
-def test_a_cluster_that_is_down_says_so_and_is_looked_at_again(
-    router: Router, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [redis.exceptions.MaxConnectionsError, NotAsked])
+def test_want_of_connections_or_of_time_is_not_held_against_the_node(
+    router: Router, kind: type[Exception]
 ) -> None:
-    down = redis.ResponseError("CLUSTERDOWN The cluster is down")
-    (reply,) = ran(router, [asked(ONE, GET, reply=down)], LOW)
-    assert isinstance(reply, ClusterDownError)
-    later(monkeypatch, 1)
-    assert next(router.route([LOW])) in ({ONE: [SLOTS]}, {TWO: [SLOTS]})
+    for _ in range(20):
+        ours = kind("no")
+        (reply,) = ran(router, [({ONE: [GET]}, {ONE: ours})], LOW)
+        assert reply is ours
 
 
-def test_a_slot_that_nobody_serves_is_an_error_of_its_own() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        redis.AuthenticationError("no"),
+        redis.TimeoutError("slow"),
+        [ClusterDownError("it is down")],
+        [redis.ResponseError("CLUSTERDOWN it is down")],
+    ],
+)
+def test_a_node_that_cannot_be_used_is_left_alone_after_some_calls(
+    router: Router, settings: Any, said: Any
+) -> None:
+    settings.LLMCACHE_CONFIG = {"BREAKER_THRESHOLD": 3, "BREAKER_COOLDOWN": 600}
+    router._looked = redis_routing.monotonic()
+    for _ in range(3):
+        (reply,) = ran(router, [({ONE: [GET]}, {ONE: said})], LOW)
+        assert isinstance(reply, redis.RedisError)
+        assert not isinstance(reply, NodeResting)
+    assert isinstance(ran(router, [], LOW)[0], NodeResting)
+    assert ran(router, [asked(TWO, ("GET", "high"), reply=b"1")], HIGH) == [b"1"]
+
+
+def test_a_cluster_of_which_no_node_answers_is_left_alone_after_some_calls(settings: Any) -> None:
+    settings.LLMCACHE_CONFIG = {"BREAKER_THRESHOLD": 3, "BREAKER_COOLDOWN": 600}
+    router = Router("a", [ONE])
+    for _ in range(3):
+        with pytest.raises(redis.ConnectionError):
+            ran(router, [looked(ONE, redis.ConnectionError("gone"))], LOW)
+    assert [type(reply) for reply in ran(router, [], LOW, HIGH)] == [NodeResting] * 2
+
+
+def test_a_slot_that_nobody_serves_rests_and_that_is_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     router = Router("a", [ONE])
     replies = ran(router, [looked(ONE, HALVES[:1]), asked(ONE, GET, reply=b"1")], HIGH, LOW)
     assert replies[1] == b"1"
-    with pytest.raises(redis.RedisError, match="slot 9000"):
+    with pytest.raises(NodeResting, match="slot 9000"):
         raise replies[0]
+    later(monkeypatch, 1)
+    ran(router, [looked(ONE, HALVES[:1])], HIGH)
+    assert [one.getMessage() for one in caplog.records] == [
+        "Alias 'a': no node of the cluster serves 8192 slots"
+    ]
 
 
 def test_replicas_are_read_from_while_they_work(router: Router) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.test import override_settings
 
-from llmcache import backends
+from llmcache import backends, reindexing
 from llmcache.models import Entry
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -114,4 +116,22 @@ def test_a_store_that_fails_is_named(
     done = run("reindex", "--prune")
     assert done.code == 1
     assert "default: OSError: unplugged" in done.err
+    assert Entry.objects.count() == 1
+
+
+def test_rows_stay_while_a_layer_cannot_say_whether_it_has_their_entries(
+    site: Path, ask: Any
+) -> None:
+    ask("one")
+    gone = f"redis://127.0.0.1:{free_port()}"
+    layers = {
+        "default": {
+            "BACKEND": "llmcache.backends.layered.LayeredBackend",
+            "OPTIONS": {"layers": ["near", "far"]},
+        },
+        "near": {"BACKEND": "llmcache.backends.disk.DiskBackend", "LOCATION": str(site / "b")},
+        "far": {"BACKEND": "llmcache.backends.redis.RedisBackend", "LOCATION": gone},
+    }
+    with override_settings(LLMCACHE=layers), pytest.raises(redis.RedisError):
+        list(reindexing.prune("default"))
     assert Entry.objects.count() == 1

@@ -16,9 +16,11 @@ from health_check.views import HealthCheckView
 
 import llmcache
 from llmcache import stats
+from llmcache.backends.memory import MemoryBackend
 from llmcache.breaker import Breaker
 from llmcache.caching import for_alias
 from llmcache.contrib.health_check import LLMCacheHealthCheck
+from llmcache.exceptions import Resting
 from llmcache.recorder import recorder
 from tests.contrib.views import question
 from tests.servers.redis import RedisServer, plain_server
@@ -123,6 +125,21 @@ def test_a_store_that_is_down_is_named_with_the_cause_and_without_its_password()
     (text,) = found.values()
     assert "'default'" in text and "ConnectionError, ConnectionRefusedError" in text
     assert SECRET not in json.dumps(found)
+
+
+class HalfResting(MemoryBackend):
+    """A part of it is left alone just now."""
+
+    def set(self, digest: str, data: bytes, ttl: float | None) -> None:
+        raise Resting("10.0.0.1:6379 failed too often")
+
+
+def test_a_store_a_part_of_which_rests_is_not_healthy() -> None:
+    with override_settings(LLMCACHE={"default": {"BACKEND": f"{__name__}.HalfResting"}}):
+        status, found = answer("/health/")
+    assert status == 500
+    (text,) = found.values()
+    assert "A part of the store 'default' rests" in text
 
 
 def test_a_refused_password_is_named_without_it() -> None:
