@@ -71,6 +71,10 @@ bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, meas
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.semantic
+	@# Loads the web servers. Without it the same module does so in Python, slower, and says so.
+	@command -v wrk >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 || true
+	$(BIN)/python -m benchmarks.throughput
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
@@ -39,6 +39,21 @@ def floor(asked: dict[str, Any], get: Callable[[str], bytes | None]) -> Callable
     def hit() -> str:
         material = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
         data = get(sha256(material).hexdigest())
+        assert data is not None
+        text: str = orjson.loads(data)["choices"][0]["message"]["content"]
+        return text
+
+    return hit
+
+
+def afloor(
+    asked: dict[str, Any], aget: Callable[[str], Awaitable[bytes | None]]
+) -> Callable[[], Awaitable[str]]:
+    """As `floor`, over a store's async get."""
+
+    async def hit() -> str:
+        material = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+        data = await aget(sha256(material).hexdigest())
         assert data is not None
         text: str = orjson.loads(data)["choices"][0]["message"]["content"]
         return text

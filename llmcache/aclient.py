@@ -4,7 +4,6 @@ is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from time import perf_counter, time
 
 from llmcache import (
@@ -20,16 +19,16 @@ from llmcache import (
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
 from llmcache.fetching import Found
 from llmcache.outcome import COALESCED, HIT, STALE
+from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.store import Store
-from llmcache.streaming import AsyncStream
+from llmcache.streaming import AsyncRecorded, AsyncStream
 
 
 async def run(call: Call, store: Store | None) -> Response | AsyncStream:
@@ -103,19 +102,15 @@ async def _answer(
     now = time()
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
-    similar.note(plan, envelope, now)
+    if plan.search is not None:
+        similar.note(plan, envelope, now)
     if outcome == HIT:
         prolonging.hit(plan, info.key, envelope)
     if events.listening():
         await events.afinished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
-        return AsyncStream(_replay(plan, envelope), info, hide_usage=not call.wants_usage_chunk)
+        return AsyncRecorded(engine.wanted_chunks(call, envelope), info)
     return Response(engine.body_of(call.kind, envelope), info)
-
-
-async def _replay(plan: Plan, envelope: Envelope) -> AsyncGenerator[bytes, None]:
-    for chunk in engine.chunks_of(plan.call.kind, envelope):
-        yield chunk
 
 
 # --- embeddings ---

@@ -8,16 +8,16 @@ from contextlib import suppress
 from time import perf_counter, time
 from typing import Any, Final, TypeVar
 
-from llmcache import answers, claims, engine, events, similar, writer
+from llmcache import answers, claims, engine, events, plans, similar, writer
 from llmcache.backends.base import Item
 from llmcache.broadcast import AsyncBroadcast
 from llmcache.claims import Claim
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
 from llmcache.fetching import Found, failed_with, followed, own_copy, patience, skips
 from llmcache.listening import Listener, Wish
 from llmcache.outcome import COALESCED, ERROR
+from llmcache.plans import Plan
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, AsyncFlight, AsyncFlights, Unshared
 from llmcache.store import Store
@@ -62,9 +62,9 @@ async def _read(plan: Plan) -> Envelope | None:
 async def _read_custom(plan: Plan, store: Store) -> Envelope | None:
     try:
         if "async_get_cache" in store.custom:
-            answer = await store.custom["async_get_cache"](**engine.kwargs(plan.call))
+            answer = await store.custom["async_get_cache"](**plans.kwargs(plan.call))
         else:
-            answer = await asyncio.to_thread(store.custom["get_cache"], **engine.kwargs(plan.call))
+            answer = await asyncio.to_thread(store.custom["get_cache"], **plans.kwargs(plan.call))
         return answers.foreign(plan, answer, time())
     except Exception as error:
         engine.read_failed(plan, error)
@@ -280,9 +280,9 @@ async def write(
     result = Response(engine.body_of(plan.call.kind, envelope), info)
     try:
         if async_add_cache is not None:
-            await async_add_cache(result, **engine.kwargs(plan.call))
+            await async_add_cache(result, **plans.kwargs(plan.call))
         elif add_cache is not None:
-            await asyncio.to_thread(add_cache, result, **engine.kwargs(plan.call))
+            await asyncio.to_thread(add_cache, result, **plans.kwargs(plan.call))
     except Exception as error:
         writer.write_failed(store, error, len(items))
     return False

@@ -11,13 +11,13 @@ import orjson
 
 from llmcache import events, keys, policy
 from llmcache.backends.base import Item
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope, EnvelopeError, seal
 from llmcache.exceptions import InvalidRequest
 from llmcache.outcome import CacheInfo
+from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
-from llmcache.streams import OWN_KINDS, assemble, usage_of
+from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, usage_of
 from llmcache.usage import Usage
 
 
@@ -37,7 +37,10 @@ def prepare(
     """
     call = plan.call
     header: dict[str, Any] = {"kind": call.kind, "model": call.model, "seconds": round(seconds, 6)}
-    payload = body if chunks is None else b"\n".join(chunks)
+    payload = body
+    if chunks is not None:
+        payload = b"\n".join(chunks)
+        header[USAGE_CHUNKS] = [n for n, chunk in enumerate(chunks) if is_usage_chunk(chunk)]
     parsed: Any = None
     try:
         parsed = policy.readable(call.kind, body)
@@ -98,9 +101,10 @@ def entry(
         header["tags"] = list(controls.tags)
     if plan.pinned:
         header["pinned"] = True
-    for name in ("namespace", "scope"):
-        if plan.material and plan.material.get(name):
-            header[name] = plan.material[name]
+    if plan.namespace:
+        header["namespace"] = plan.namespace
+    if plan.scope:
+        header["scope"] = plan.scope
     if plan.search is not None:
         plan.search.note(header)
     kept = None if ttl is None else ttl + policy.stale_window(controls)
@@ -122,18 +126,17 @@ def entry(
         return None
     plan.stored = True
     if recorder.is_on:
-        plan.records.append(
-            EntryRecord(
-                alias=store.alias,
-                digest=digest,
-                created=now,
-                expires=None if ttl is None else now + ttl,
-                kept_until=None if kept is None else now + kept,
-                size=len(data),
-                header=header,
-                material=keys.canonical(material or plan.material or {}),
-            )
+        record = EntryRecord(
+            alias=store.alias,
+            digest=digest,
+            created=now,
+            expires=None if ttl is None else now + ttl,
+            kept_until=None if kept is None else now + kept,
+            size=len(data),
+            header=header,
+            material=keys.canonical(material or plan.material or {}),
         )
+        plan.records = (*plan.records, record)
     return Item(digest, data, kept)
 
 
@@ -161,7 +164,7 @@ def foreign(plan: Plan, answer: object, now: float) -> Envelope | None:
 
 def not_to_write(plan: Plan) -> Plan:
     """The plan for an answer that somebody else stores."""
-    return Plan(plan.call, plan.store, plan.route, started=plan.started)
+    return Plan(plan.call, plan.store, plan.route, plan.started)
 
 
 def unstored(payload: bytes, now: float, *, is_stream: bool = False) -> Envelope:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmcache import aclient, client, engine, keys, state
+from llmcache import aclient, client, keys, plans, state
 from llmcache.caching import Cache, for_alias
 from llmcache.calls import build
 from llmcache.exceptions import InvalidRequest
@@ -22,17 +22,16 @@ from llmcache.state import Switched
 from llmcache.upstreams import upstreams
 
 
-def _store(arguments: Mapping[str, Any]) -> Cache | None:
-    using = arguments.get("using")
-    return state.current() if using is None else for_alias(using)
-
-
 def _run(kind: str, model: object, arguments: Mapping[str, Any]) -> Any:
-    return client.run(build(kind, model, arguments), _store(arguments))
+    using = arguments.get("using")
+    store = state.current() if using is None else for_alias(using)
+    return client.run(build(kind, model, arguments), store)
 
 
 async def _arun(kind: str, model: object, arguments: Mapping[str, Any]) -> Any:
-    return await aclient.run(build(kind, model, arguments, is_async=True), _store(arguments))
+    using = arguments.get("using")
+    store = state.current() if using is None else for_alias(using)
+    return await aclient.run(build(kind, model, arguments, is_async=True), store)
 
 
 def completion(model: str, messages: list[Any] | None = None, **kwargs: Any) -> Any:
@@ -175,7 +174,7 @@ def explain_key(
     if store is None:
         raise InvalidRequest("The cache is off; call enable_cache() first.")
     call = build(kind, model, kwargs)
-    material = engine.material(call, store, upstreams.route(call.model))
+    material = plans.material(call, store, upstreams.route(call.model))
     return {**material, "digest": keys.digest_of(material)}
 
 

@@ -7,18 +7,20 @@ Sites that describe their stores in `settings.LLMCACHE` need none of this: `for_
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MethodType
 from typing import Any, Final
 
 from django.core.signals import setting_changed
 
-from llmcache import backends, conf, engine, keys
+from llmcache import backends, conf, keys, plans
 from llmcache.backends.base import BaseBackend
 from llmcache.backends.batched import BatchedBackend
+from llmcache.backends.redis_urls import url_of
 from llmcache.calls import Call, build
 from llmcache.exceptions import InvalidRequest
 from llmcache.store import Store
@@ -52,6 +54,8 @@ class Cache(Store):
         mode: "default_on", or "default_off" to cache only calls with `cache={"use-cache": True}`.
         host, port, password: of Redis; or of the environment's REDIS_HOST, REDIS_PORT and
             REDIS_PASSWORD, or REDIS_URL.
+        redis_startup_nodes: some nodes of a Redis Cluster, such as [{"host": "10.0.0.1", "port":
+            6379}]; or of the environment's REDIS_CLUSTER_NODES, as JSON.
         namespace: part of every key.
         redis_flush_size: collect this many writes and send them in one go; also sent after a
             second, and at exit.
@@ -85,6 +89,7 @@ class Cache(Store):
         namespace: str | None = None,
         default_in_redis_ttl: float | None = None,
         redis_flush_size: int | None = None,
+        redis_startup_nodes: Sequence[Mapping[str, Any]] | None = None,
         s3_bucket_name: str | None = None,
         s3_region_name: str | None = None,
         s3_api_version: str | None = None,
@@ -178,7 +183,7 @@ class Cache(Store):
             Uncacheable: the call has no canonical form.
         """
         call = _call(kwargs)
-        return keys.digest_of(engine.material(call, self, upstreams.route(call.model)))
+        return keys.digest_of(plans.material(call, self, upstreams.route(call.model)))
 
     def close(self) -> None:
         """Give back connections and files, after storing what still waits."""
@@ -207,12 +212,9 @@ def _describe(
 ) -> tuple[str, dict[str, Any]]:
     """LOCATION and OPTIONS of the backend that the arguments describe."""
     if type in _REDIS:
-        environment = os.environ.get
-        names = ("host", "port", "password")
-        found = {name: given[name] or environment(f"REDIS_{name.upper()}") for name in names}
-        url = "" if given["host"] else environment("REDIS_URL", "")
         matching = _matching(given) if type == "redis-semantic" else {}
-        return url, {**({} if url else found), **matching, **extra}
+        location, found = _redis_servers(given, extra)
+        return location, {**found, **matching}
     if type == "s3":
         if not given["s3_bucket_name"]:
             raise InvalidRequest('Cache(type="s3") needs s3_bucket_name.')
@@ -227,6 +229,40 @@ def _describe(
     if type == "disk":
         return os.fspath(given["disk_cache_dir"] or Path(DEFAULT_DISK_DIRECTORY).absolute()), {}
     return "", {}
+
+
+def _redis_servers(
+    given: Mapping[str, Any], extra: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """LOCATION and OPTIONS of the server or the cluster that the arguments or else the environment
+    describe.
+    """
+    environment = os.environ.get
+    if nodes := _startup_nodes(given, encrypted=bool(extra.get("ssl"))):
+        rest = {name: value for name, value in extra.items() if name != "ssl"}
+        password = given["password"] or environment("REDIS_PASSWORD")
+        return ",".join(nodes), {"cluster": True, "password": password, **rest}
+    names = ("host", "port", "password")
+    found = {name: given[name] or environment(f"REDIS_{name.upper()}") for name in names}
+    url = "" if given["host"] else environment("REDIS_URL", "")
+    return url, {**({} if url else found), **extra}
+
+
+def _startup_nodes(given: Mapping[str, Any], *, encrypted: bool) -> list[str]:
+    nodes = given["redis_startup_nodes"]
+    if given["host"]:
+        if nodes:
+            raise InvalidRequest("Cache takes a host or redis_startup_nodes, not both.")
+        return []
+    try:
+        if nodes is None:
+            nodes = json.loads(os.environ.get("REDIS_CLUSTER_NODES") or "[]")
+        return [url_of(node["host"], node["port"], encrypted=encrypted) for node in nodes]
+    except (KeyError, TypeError, ValueError):
+        raise InvalidRequest(
+            "redis_startup_nodes, or the environment's REDIS_CLUSTER_NODES, must be a list such as "
+            '[{"host": "10.0.0.1", "port": 6379}].'
+        ) from None
 
 
 def _matching(given: Mapping[str, Any]) -> dict[str, Any]:

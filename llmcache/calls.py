@@ -6,7 +6,8 @@ Every door turns its arguments into a `Call` here, so that all doors share keys 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from types import MappingProxyType
 from typing import Any, Final
 
 from llmcache.controls import NO_CONTROLS, Controls, parse
@@ -38,10 +39,10 @@ TRANSPORT: Final = frozenset(
 LOCAL: Final = frozenset({"cache", "caching", "model", "stream", "using"})
 _NOT_PARAMS: Final = UNKEYED | TRANSPORT | LOCAL
 # An integer here means the same to every provider as the float that equals it.
-_FLOATS: Final = ("frequency_penalty", "presence_penalty", "temperature", "top_p")
+_FLOATS: Final = frozenset({"frequency_penalty", "presence_penalty", "temperature", "top_p"})
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@dataclass(slots=True, kw_only=True)
 class Call:
     """One call as the caller made it.
 
@@ -55,15 +56,37 @@ class Call:
         caching: the `caching` argument: False bypasses the cache, None says nothing.
     """
 
-    kind: str
-    is_async: bool
-    model: str
-    params: dict[str, Any]
-    unkeyed: dict[str, Any] = field(default_factory=dict)
-    transport: dict[str, Any] = field(default_factory=dict, repr=False)
-    stream: bool = False
-    controls: Controls = NO_CONTROLS
-    caching: bool | None = None
+    def __init__(
+        self,
+        kind: str,
+        is_async: bool,
+        model: str,
+        params: dict[str, Any],
+        *,
+        unkeyed: Mapping[str, Any] = _NOTHING,
+        transport: Mapping[str, Any] = _NOTHING,
+        stream: bool = False,
+        controls: Controls = NO_CONTROLS,
+        caching: bool | None = None,
+    ) -> None:
+        self.kind = kind
+        self.is_async = is_async
+        self.model = model
+        self.params = params
+        self.unkeyed = unkeyed
+        self.transport = transport
+        self.stream = stream
+        self.controls = controls
+        self.caching = caching
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.call_type} to {self.model!r}>"
+
+    def with_params(self, params: dict[str, Any]) -> Call:
+        """This call with other parameters."""
+        other = copy(self)
+        other.params = params
+        return other
 
     @property
     def call_type(self) -> str:
@@ -115,23 +138,11 @@ def build(
     """
     if not isinstance(model, str) or not model:
         raise InvalidRequest(f"model must be the model's name, not {model!r}.")
-    params: dict[str, Any] = {}
-    call = Call(kind=kind, is_async=is_async, model=model, params=params)
-    for name, value in arguments.items():
-        if value is None:
-            continue
-        if name not in _NOT_PARAMS:
-            params[name] = value
-        elif name in UNKEYED:
-            call.unkeyed[name] = value
-        elif name in TRANSPORT:
-            call.transport[name] = value
-        elif name == "cache":
-            call.controls = parse(value)
-        elif name == "stream":
-            call.stream = _flag(name, value)
-        elif name == "caching":
-            call.caching = _flag(name, value)
+    params = {name: value for name, value in arguments.items() if value is not None}
+    if _NOT_PARAMS.isdisjoint(params):
+        call = Call(kind, is_async, model, params)
+    else:
+        call = _sorted(kind, model, params, is_async)
     _as_floats(params)
     required = _REQUIRED.get(kind)
     if required is not None and required not in params:
@@ -141,6 +152,26 @@ def build(
     response_format = params.get("response_format")
     if isinstance(response_format, type):
         params["response_format"] = _schema_format(response_format)
+    return call
+
+
+def _sorted(kind: str, model: str, params: dict[str, Any], is_async: bool) -> Call:
+    """A Call that takes out of some arguments what is not for the body's keyed part."""
+    unkeyed: dict[str, Any] = {}
+    transport: dict[str, Any] = {}
+    call = Call(kind, is_async, model, params, unkeyed=unkeyed, transport=transport)
+    for name in _NOT_PARAMS.intersection(params):
+        value = params.pop(name)
+        if name in UNKEYED:
+            unkeyed[name] = value
+        elif name in TRANSPORT:
+            transport[name] = value
+        elif name == "cache":
+            call.controls = parse(value)
+        elif name == "stream":
+            call.stream = _flag(name, value)
+        elif name == "caching":
+            call.caching = _flag(name, value)
     return call
 
 
@@ -165,17 +196,19 @@ def from_body(
     params: dict[str, Any] = {}
     if not isinstance(model, str) or not model:
         raise InvalidRequest(f"The field 'model' must be the model's name, not {model!r}.")
+    unkeyed: dict[str, Any] = {}
     call = Call(
-        kind=kind,
-        is_async=is_async,
-        model=model,
-        params=params,
+        kind,
+        is_async,
+        model,
+        params,
+        unkeyed=unkeyed,
         transport=dict(transport or {}),
         controls=controls,
     )
     for name, value in body.items():
         if name in UNKEYED:
-            call.unkeyed[name] = value
+            unkeyed[name] = value
         elif name not in ("model", "stream"):
             params[name] = value
     _as_floats(params)
@@ -198,8 +231,8 @@ _REQUIRED: Final = {
 
 
 def _as_floats(params: dict[str, Any]) -> None:
-    for name in _FLOATS:
-        if type(params.get(name)) is int:
+    for name in _FLOATS.intersection(params):
+        if type(params[name]) is int:
             params[name] = float(params[name])
 
 

@@ -11,16 +11,16 @@ from llmcache import answers, engine, events, fetching, prolonging, recording, r
 from llmcache.backends.base import Item
 from llmcache.calls import Call
 from llmcache.embeddings import Batch
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import NotCached, UpstreamError
 from llmcache.fetching import Found
 from llmcache.outcome import COALESCED, HIT, STALE
+from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.store import Store
-from llmcache.streaming import Stream
+from llmcache.streaming import Recorded, Stream
 
 
 def run(call: Call, store: Store | None) -> Response | Stream:
@@ -92,14 +92,14 @@ def _answer(plan: Plan, envelope: Envelope, outcome: str, reason: str = "") -> R
     now = time()
     info = engine.served(plan, envelope, outcome, now, reason)
     recorder.call(plan, info, now)
-    similar.note(plan, envelope, now)
+    if plan.search is not None:
+        similar.note(plan, envelope, now)
     if outcome == HIT:
         prolonging.hit(plan, info.key, envelope)
     if events.listening():
         events.finished(call, info, lambda: Response(engine.told(call.kind, envelope), info))
     if call.stream:
-        chunks = (chunk for chunk in engine.chunks_of(call.kind, envelope))
-        return Stream(chunks, info, hide_usage=not call.wants_usage_chunk)
+        return Recorded(engine.wanted_chunks(call, envelope), info)
     return Response(engine.body_of(call.kind, envelope), info)
 
 

@@ -15,6 +15,8 @@ MODES: Final = ("on", "default_off", "off")
 WRITERS: Final = ("inline", "thread", "celery", "django.tasks")
 RECORDERS: Final = ("database", "celery", "django.tasks", "off")
 PROMPTS_KEPT: Final = ("none", "preview", "full")
+LOGGED: Final = ("hit", "stale", "coalesced", "miss", "bypass", "error", "failed")
+"""The outcomes that the log tells apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +65,11 @@ class Config:
             each process, "celery" and "django.tasks" by a worker, "off" nowhere.
         buffer_size: records that may wait in a process; more are dropped and counted.
         flush_interval: seconds between two writings, and until an eviction reaches all processes.
-        log_sample: share of calls, 0 to 1, that get a row of their own in the log; the figures
-            count all of them.
+        log_sample: share of calls, 0 to 1, that get a row of their own in the log, or shares by
+            outcome, such as {"hit": 0.001}: those that it lacks are all logged. The figures count
+            all calls.
+        hit_sample: share of hits, 0 to 1, by which the index counts those of single entries: each
+            stands for those beside it. The figures count all of them.
         store_prompts: what the index keeps of prompts: "none", "preview" (200 characters) or
             "full".
         redact: a function of a text that returns what of it may be kept, or its dotted path.
@@ -104,7 +109,8 @@ class Config:
     recorder: str = "database"
     buffer_size: int = 10_000
     flush_interval: float = 2.0
-    log_sample: float = 1.0
+    log_sample: float | Mapping[str, float] = 1.0
+    hit_sample: float = 1.0
     store_prompts: str = "preview"
     redact: str | Callable[[str], str] | None = None
     retention_days: int = 30
@@ -173,7 +179,11 @@ def _whole(least: int) -> Rule:
 
 
 def _share(most: float) -> Rule:
-    return lambda value: is_number(value) and 0 <= value <= most, f"a share from 0 to {most:g}"
+    return lambda value: _is_share(value, most), f"a share from 0 to {most:g}"
+
+
+def _is_share(value: Any, most: float = 1) -> bool:
+    return is_number(value) and 0 <= value <= most
 
 
 def _function(what: str) -> Rule:
@@ -226,7 +236,15 @@ _RULES: Final[dict[str, Rule]] = {
     "recorder": _one_of(RECORDERS),
     "buffer_size": _whole(1),
     "flush_interval": _SECONDS,
-    "log_sample": _share(1),
+    "log_sample": (
+        lambda v: (
+            all(name in LOGGED and _is_share(share) for name, share in v.items())
+            if isinstance(v, Mapping)
+            else _is_share(v)
+        ),
+        f"a share from 0 to 1, or a dict of shares by outcome ({', '.join(LOGGED)})",
+    ),
+    "hit_sample": _share(1),
     "store_prompts": _one_of(PROMPTS_KEPT),
     "redact": _function("a function of a text that returns a text"),
     "retention_days": _whole(1),

@@ -16,7 +16,9 @@ def has_effects(params: Mapping[str, Any]) -> bool:
     """Whether a call, by its parameters, has effects besides its answer."""
     if not ACTING.isdisjoint(params) and any(params.get(name) for name in ACTING):
         return True
-    tools = params.get("tools")
+    if "tools" not in params:
+        return False
+    tools = params["tools"]
     return isinstance(tools, list) and any(isinstance(tool, dict) and _acts(tool) for tool in tools)
 
 

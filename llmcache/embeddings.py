@@ -7,17 +7,17 @@ but for `index`, so an item asked for alone and the same item within a list shar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 from typing import Any
 
 import orjson
 
 from llmcache import answers, engine, keys
 from llmcache.backends.base import Item
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest, ServerFailed
 from llmcache.outcome import HIT, MISS, STALE, CacheInfo
+from llmcache.plans import Plan
 from llmcache.usage import Usage
 
 
@@ -157,8 +157,11 @@ class Batch:
         stale = [
             items[digest] for digest in dict.fromkeys(self.digests) if digest in self._outdated
         ]
-        call = replace(plan.call, params={**plan.call.params, "input": stale})
-        return Batch(replace(plan, call=call, outcome=MISS, reason="", stored=False, records=[]))
+        renewal = copy(plan)
+        renewal.call = plan.call.with_params({**plan.call.params, "input": stale})
+        renewal.outcome, renewal.reason = MISS, ""
+        renewal.stored, renewal.records = False, ()
+        return Batch(renewal)
 
     def merge(self, outcome: str, now: float) -> tuple[bytes, CacheInfo]:
         """The answer to the whole call, and where it came from.

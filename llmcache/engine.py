@@ -5,104 +5,20 @@ The drivers (`client`, `aclient`) do the reading, calling and writing between th
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
-
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
 from llmcache import conf, events, keys, policy
 from llmcache.calls import Call
 from llmcache.effects import has_effects
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import InvalidRequest, UpstreamError
-from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE, CacheInfo
-from llmcache.records import EntryRecord
+from llmcache.outcome import ERROR, HIT, MISS, STALE, CacheInfo
+from llmcache.plans import Plan, configured_scope, made_of
 from llmcache.store import Store, names_of
-from llmcache.streams import OWN_KINDS, assemble, split
+from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, split
 from llmcache.tombstones import tombstones
 from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.retry import RETRIED
-
-if TYPE_CHECKING:
-    from llmcache.matching import Match, Search
-
-
-@dataclass(slots=True)
-class Plan:
-    """What is to happen with one call; the drivers note here what did.
-
-    Attributes:
-        store: None when there is no cache to use.
-        digest: the entry's digest; None when the call bypasses the cache.
-        read, write: whether the store is to be asked, and told.
-        outcome, reason: how the call ends if no entry answers it.
-        fallback: an entry past its ttl that may answer if upstream fails.
-        routed: whether the route is one of the door's own, which no worker can take.
-        private: whether the answer that came is for this caller alone.
-        stored: whether what came from upstream is an entry now, or is about to be.
-        pinned: whether the entries that the call brings are to be pinned, as those they replace.
-        records: what the index is to know of the entries that the call brings.
-        unreadable: digests whose entries were found damaged, forged or foreign.
-        waited: whether the caller has waited for a store that failed in the end.
-        landings: how many flights had landed when the store was read.
-        search: the call's search by meaning, once there was one.
-        match: the similar question whose answer serves the call.
-        started: `perf_counter()` at the start of the call.
-    """
-
-    call: Call
-    store: Store | None
-    route: Route
-    material: dict[str, Any] | None = None
-    digest: str | None = None
-    read: bool = False
-    write: bool = False
-    outcome: str = BYPASS
-    reason: str = ""
-    fallback: Envelope | None = None
-    layer: str = ""
-    routed: bool = False
-    private: bool = False
-    stored: bool = False
-    pinned: bool = False
-    records: list[EntryRecord] = field(default_factory=list)
-    unreadable: tuple[str, ...] = ()
-    landings: int = 0
-    waited: bool = False
-    search: Search | None = None
-    match: Match | None = None
-    started: float = 0.0
-
-    @property
-    def may_follow(self) -> bool:
-        """Whether an answer that another caller is fetching right now would do."""
-        return (
-            self.read
-            and self.write
-            and self.call.controls.s_maxage != 0
-            and conf.config().single_flight
-        )
-
-    def info(self, outcome: str, reason: str = "", source: Any = None) -> CacheInfo:
-        """A CacheInfo for this call."""
-        info = CacheInfo(
-            outcome,
-            model=self.call.model,
-            key=self.digest,
-            alias=self.store.alias if self.store else "",
-            layer=self.layer,
-            reason=reason,
-            source=source,
-        )
-        if self.search is not None:
-            info.lookup_cost = self.search.cost
-        info.stored = self.stored
-        info.latency = perf_counter() - self.started
-        return info
 
 
 def plan(call: Call, store: Store | None, route: Route | None = None) -> Plan:
@@ -116,13 +32,11 @@ def plan(call: Call, store: Store | None, route: Route | None = None) -> Plan:
         InvalidRequest: the provider has no calls of this kind.
     """
     started = perf_counter()
-    result = Plan(
-        call,
-        store,
-        upstreams.route(call.model) if route is None else route,
-        routed=route is not None,
-        started=started,
-    )
+    if route is None:
+        result = Plan(call, store, upstreams.route(call.model), started)
+    else:
+        result = Plan(call, store, route, started)
+        result.routed = True
     if call.kind not in result.route.upstream.kinds:
         upstream = result.route.upstream
         raise InvalidRequest(
@@ -130,16 +44,23 @@ def plan(call: Call, store: Store | None, route: Route | None = None) -> Plan:
             f"{', '.join(sorted(upstream.kinds))}. For {call.kind!r}, name another provider's "
             f"model, such as 'anthropic/...' with an 'anthropic' in LLMCACHE_PROVIDERS."
         )
-    result.reason = _bypass_reason(call, store)
-    if result.reason or store is None:
+    reason = _bypass_reason(call, store)
+    if reason or store is None:
+        result.reason = reason
         return result
     controls = call.controls
     try:
-        result.material = material(call, store, result.route)
-        if call.kind == "embedding":  # keyed item by item, by the driver's `embeddings` steps
-            result.digest = None
+        result.namespace = namespace = controls.namespace or store.namespace
+        result.scope = scope = controls.scope or configured_scope()
+        if keys.is_plain(call) and not store.custom:
+            to = result.route
+            result.digest = keys.plain_digest(
+                call.kind, to.model, to.identity, namespace, scope, store.version, call.params
+            )
         else:
-            result.digest = keys.digest_of(result.material)
+            result.material = material = made_of(call, store, result.route, namespace, scope)
+            if call.kind != "embedding":  # keyed item by item, by the driver's `embeddings` steps
+                result.digest = keys.digest_of(material)
     except (keys.Uncacheable, OSError) as error:
         events.warn_once("uncacheable", "A call bypasses the cache: %s", error)
         result.reason = str(error)
@@ -166,48 +87,6 @@ def _bypass_reason(call: Call, store: Store | None) -> str:
     if call.kind not in OWN_KINDS and has_effects(call.params):
         return "the call has effects besides its answer"
     return ""
-
-
-def material(call: Call, store: Store, route: Route) -> dict[str, Any]:
-    """What the call's key is made of, by name.
-
-    Raises:
-        Uncacheable, OSError: a file of the call cannot be read.
-    """
-    controls = call.controls
-    base_url = call.base_url
-    result = keys.material(
-        call,
-        model=route.model,
-        provider=route.upstream.identity(base_url) if base_url else route.identity,
-        namespace=controls.namespace or store.namespace,
-        scope=controls.scope or configured_scope(),
-        version=store.version,
-    )
-    make_key = store.custom.get("get_cache_key")
-    if make_key is not None:
-        result = keys.own_key(result, str(make_key(**kwargs(call))))
-    if controls.bucket is not None:
-        result["bucket"] = random.randrange(controls.bucket)  # noqa: S311
-    return result
-
-
-def configured_scope() -> str | None:
-    """What the configuration's SCOPE says of the call at hand.
-
-    Raises:
-        ImproperlyConfigured: it is neither a string nor None.
-    """
-    scope = conf.config().scope
-    if scope is None:
-        return None
-    function = import_string(scope) if isinstance(scope, str) else scope
-    value = function()
-    if value is not None and not isinstance(value, str):
-        raise ImproperlyConfigured(
-            f"LLMCACHE_CONFIG['SCOPE'] must return a string or None, not {value!r}."
-        )
-    return value
 
 
 def unwrap(plan: Plan, digest: str, data: bytes) -> Envelope | None:
@@ -261,12 +140,10 @@ def judge(plan: Plan, envelope: Envelope, now: float) -> str:
 def served(plan: Plan, envelope: Envelope, outcome: str, now: float, reason: str = "") -> CacheInfo:
     """The CacheInfo of an answer, from the store or just made."""
     if outcome in (HIT, STALE):
-        info = plan.info(outcome, reason, envelope)
-        info.layer = plan.layer or info.alias
-        info.age = max(0.0, now - envelope.created)
-        info.match = plan.match
-        info.similarity = 1.0
+        age = now - envelope.created
+        info = plan.info(outcome, reason, envelope, age if age > 0.0 else 0.0, 1.0)
         if plan.match is not None:
+            info.match = plan.match
             info.key = plan.match.digest
             info.similarity = plan.match.similarity
         return info
@@ -287,16 +164,26 @@ def told(kind: str, envelope: Envelope) -> bytes:
     return body_of(kind, envelope)
 
 
-def chunks_of(kind: str, envelope: Envelope) -> Sequence[bytes]:
+def chunks_of(kind: str, envelope: Envelope) -> list[bytes]:
     """An entry's answer as a stream's events, whichever way it was recorded."""
     if envelope.is_stream:
         return envelope.payload.split(b"\n")
     return split(kind, envelope.payload)
 
 
-def kwargs(call: Call) -> dict[str, Any]:
-    """The call's arguments, as users' own key, read and write functions get them."""
-    return {"model": call.model, **call.params}
+def wanted_chunks(call: Call, envelope: Envelope) -> list[bytes]:
+    """As `chunks_of`, without the chunks that hold nothing but usage, unless the caller asked for
+    them: we ask for them always.
+    """
+    chunks = chunks_of(call.kind, envelope)
+    if call.wants_usage_chunk:
+        return chunks
+    noted = envelope.header.get(USAGE_CHUNKS) if envelope.is_stream else None
+    if noted is None:
+        return [chunk for chunk in chunks if not is_usage_chunk(chunk)]
+    for position in reversed(noted):
+        del chunks[position]
+    return chunks
 
 
 def rescue(plan: Plan, error: UpstreamError) -> Envelope | None:

@@ -4,14 +4,14 @@ listens, and nothing that a listener does can break a call."""
 from __future__ import annotations
 
 import logging
-import threading
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from llmcache import signals
 from llmcache.calls import Call
+from llmcache.counting import count as count
+from llmcache.counting import counts as counts
 from llmcache.outcome import CacheInfo
 
 logger = logging.getLogger("llmcache")
@@ -64,22 +64,7 @@ class Observer(Protocol):
 observers: list[Observer] = []
 """What is told first; filled by `llmcache.contrib`."""
 
-_counts: Counter[str] = Counter()
-_counts_lock = threading.Lock()
 _said: set[str] = set()
-
-
-def count(name: str, number: int = 1) -> None:
-    """Add to one of this process's counts of unusual events."""
-    with _counts_lock:
-        _counts[name] += number
-
-
-def counts() -> dict[str, int]:
-    """Unusual events in this process so far, by name: `unreadable`, `read_error`, `write_error`,
-    `uncacheable`, `refused`, `callback_error` and so on."""
-    with _counts_lock:
-        return dict(_counts)
 
 
 def warn_once(name: str, message: str, *args: object) -> None:

@@ -17,11 +17,11 @@ from llmcache import conf, engine, keys, prompts
 from llmcache.caching import for_alias
 from llmcache.calls import KINDS, Call, build
 from llmcache.embeddings import split_input
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest
 from llmcache.models import Entry
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE
+from llmcache.plans import Plan
 
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _MOST_ITEMS: Final = 20

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
 
-from llmcache import answers, claims, conf, engine, events, similar, writer
+from llmcache import answers, claims, conf, engine, events, plans, similar, writer
 from llmcache.backends.base import Item
 from llmcache.broadcast import Broadcast
 from llmcache.claims import Claim
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
 from llmcache.listening import Listener, Wish
 from llmcache.outcome import COALESCED, ERROR, HIT
+from llmcache.plans import Plan
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flight, Flights, Unshared
 from llmcache.store import Store
@@ -69,7 +69,7 @@ def _read(plan: Plan) -> Envelope | None:
 def _read_custom(plan: Plan, store: Store) -> Envelope | None:
     get_cache = store.custom.get("get_cache") or async_to_sync(store.custom["async_get_cache"])
     try:
-        return answers.foreign(plan, get_cache(**engine.kwargs(plan.call)), time())
+        return answers.foreign(plan, get_cache(**plans.kwargs(plan.call)), time())
     except Exception as error:
         engine.read_failed(plan, error)
         return None
@@ -322,7 +322,7 @@ def write(
     info = plan.info(plan.outcome, plan.reason, envelope)
     result = Response(engine.body_of(plan.call.kind, envelope), info)
     try:
-        add_cache(result, **engine.kwargs(plan.call))
+        add_cache(result, **plans.kwargs(plan.call))
     except Exception as error:
         writer.write_failed(store, error, len(items))
     finally:

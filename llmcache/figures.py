@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from time import time
@@ -157,9 +157,9 @@ def _cleaned(record: CallRecord, text: Callable[..., str]) -> CallRecord:
 
 def log(measured: Iterable[Measured], using: str) -> None:
     """Insert rows of the log, for as many of the calls as LOG_SAMPLE says."""
-    share = conf.config().log_sample
-    if share == 0:
-        return
+    sample = conf.config().log_sample
+    shares: Mapping[str, float] = sample if isinstance(sample, Mapping) else {}
+    other = 1.0 if isinstance(sample, Mapping) else sample
     rows = [
         (
             moment(record.at),
@@ -175,7 +175,7 @@ def log(measured: Iterable[Measured], using: str) -> None:
             record.lookup_cost,
         )
         for record, worth in measured
-        if share == 1 or random.random() < share  # noqa: S311
+        if (share := shares.get(record.outcome, other)) == 1 or random.random() < share  # noqa: S311
     ]
     bulk.insert(Call, _COLUMNS, rows, using)
 

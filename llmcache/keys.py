@@ -72,7 +72,7 @@ def wire_default(value: object) -> Any:
         return str(value)
     elif isinstance(value, Mapping):
         plain = dict(value)
-        refuse_not_finite(plain)
+        refuse_not_finite(plain.values())
         return plain
     else:
         dump = getattr(value, "model_dump", None)
@@ -88,39 +88,53 @@ def _schema(model_class: Any) -> Any:
     return model_class.model_json_schema()
 
 
-def canonical(material: Mapping[str, Any]) -> bytes:
-    """Canonical JSON of a call's material.
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """Canonical JSON of a call's material, or of its parameters alone.
 
     Raises:
         Uncacheable: something in it has no JSON form, or is NaN or infinite.
     """
     try:
         try:
-            data = orjson.dumps(material, default=wire_default, option=_SORTED)
+            data = orjson.dumps(value, default=wire_default, option=_SORTED)
         except TypeError:  # slower, and only needed for dicts such as logit_bias={50256: -100}
-            data = orjson.dumps(material, default=wire_default, option=_SORTED_ANY_KEYS)
+            data = orjson.dumps(value, default=wire_default, option=_SORTED_ANY_KEYS)
     except (TypeError, ValueError, RecursionError) as error:
         cause = error.__cause__ or error
         raise Uncacheable(f"the request cannot be written as JSON: {cause}") from error
-    refuse_not_finite(material)
+    refuse_not_finite(value.values())
     return data
 
 
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_HARMLESS: Final = frozenset({bool, type(None)})
 
 
-def refuse_not_finite(value: Any) -> None:
-    """orjson writes NaN and the infinities as null, which would make them one with None."""
-    parts = value.values() if isinstance(value, dict) else value
-    for part in parts:
-        kind = type(part)
-        if kind in _PLAIN:
+def refuse_not_finite(values: Iterable[Any]) -> None:
+    """orjson writes NaN and the infinities as null, which would make them one with None.
+
+    Args:
+        values: a list's items or a dict's values; what is in them is walked too.
+    """
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is int:  # the most usual first: each hit comes by here
             continue
-        if isinstance(part, float):
-            if not isfinite(part):
-                raise Uncacheable(f"it contains {part}, which is not JSON")
-        elif isinstance(part, (dict, list, tuple)):
-            refuse_not_finite(part)
+        if kind is dict:
+            refuse_not_finite(value.values())
+        elif kind is list:
+            refuse_not_finite(value)
+        elif kind not in _HARMLESS:
+            _refuse_if_not_finite(value)
+
+
+def _refuse_if_not_finite(value: Any) -> None:
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise Uncacheable(f"it contains {value}, which is not JSON")
+    elif isinstance(value, dict):
+        refuse_not_finite(value.values())
+    elif isinstance(value, (list, tuple)):
+        refuse_not_finite(value)
 
 
 def material(
@@ -134,26 +148,87 @@ def material(
         version: VERSION of the alias.
     """
     params = call.params
-    result: dict[str, Any] = {
-        "schema": SCHEMA,
-        "kind": call.kind,
-        "model": model,
-        "provider": provider,
-        "version": version,
-        "params": params,
-    }
+    result = _asked(call.kind, model, provider, namespace, scope, version, params)
     if call.kind == "transcription":
         result["params"] = {name: value for name, value in params.items() if name != "file"}
         result["file"] = file_digest(params["file"])
-    if namespace is not None:
-        result["namespace"] = namespace
-    if scope is not None:
-        result["scope"] = scope
     if call.transport:
         _add_transport(result, call.transport)
     if call.controls.key is not None:
         return own_key(result, call.controls.key)
     return result
+
+
+def _asked(
+    kind: str,
+    model: str,
+    provider: str,
+    namespace: str | None,
+    scope: str | None,
+    version: int,
+    params: dict[str, Any],
+) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": kind,
+        "model": model,
+        "provider": provider,
+        "version": version,
+        "params": params,
+    }
+    if namespace is not None:
+        result["namespace"] = namespace
+    if scope is not None:
+        result["scope"] = scope
+    return result
+
+
+def is_plain(call: Call) -> bool:
+    """Whether a call's material has nothing but what `plain_digest` takes."""
+    controls = call.controls
+    return (
+        not call.transport
+        and controls.key is None
+        and controls.bucket is None
+        and call.kind not in _OTHERWISE
+    )
+
+
+_OTHERWISE: Final = frozenset({"embedding", "transcription"})  # by the item, by the file's content
+
+
+def plain_digest(
+    kind: str,
+    model: str,
+    provider: str,
+    namespace: str | None,
+    scope: str | None,
+    version: int,
+    params: dict[str, Any],
+) -> str:
+    """`digest_of` the `material` of a plain call, whose parameters alone are written anew.
+
+    Raises:
+        Uncacheable: as `canonical`.
+    """
+    begun, rest = _frame(kind, model, provider, namespace, scope, version)
+    hasher = begun.copy()
+    hasher.update(canonical(params))
+    hasher.update(rest)
+    digest: str = hasher.hexdigest()
+    return digest
+
+
+@lru_cache(maxsize=4096)  # scopes can be many; what falls out costs some microseconds
+def _frame(
+    kind: str, model: str, provider: str, namespace: str | None, scope: str | None, version: int
+) -> tuple[Any, bytes]:
+    """Of canonical JSON of a plain call's material: the hash of what comes before its parameters,
+    and what comes after them.
+    """
+    whole = canonical(_asked(kind, model, provider, namespace, scope, version, {}))
+    before, name, after = whole.partition(b'"params":')  # in texts, quotation marks are escaped
+    return sha256(before + name), after.removeprefix(b"{}")
 
 
 def _add_transport(result: dict[str, Any], transport: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ figures by place.
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Final
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import F
 
-from llmcache import events, figures, invalidation, transactions
+from llmcache import conf, events, figures, invalidation, transactions
 from llmcache.figures import Measured, moment, usage_of
 from llmcache.invalidation import database as database
 from llmcache.models import ALIAS_LENGTH, Entry, EntryTag, RecordBatch
@@ -76,12 +77,14 @@ def write(
     measured = figures.measure(calls)
     latest = {_place(record): record for record in entries if record.lengthened is None}
     lengthened = {_place(record): record for record in entries if record.lengthened is not None}
+    share = conf.config().hit_sample
+    hits = _hits(measured, share)
 
     def work() -> None:
         if batch_id is not None and not _is_new(batch_id, using):
             return
         figures.log(measured, using)
-        places = latest.keys() | lengthened.keys() | _hit_places(measured)
+        places = latest.keys() | lengthened.keys() | {place for place, _ in hits}
         known = _locked(places, using)
         renewed = {
             place: record
@@ -91,7 +94,7 @@ def write(
         _index(renewed, using)
         _lengthen(lengthened, using)
         _tag(renewed, known, using)
-        _count_hits(measured, known.keys() | renewed.keys(), using)
+        _count_hits(hits, share, known.keys() | renewed.keys(), using)
         figures.add_up(measured, lost, using)
         if after is not None:
             RecordBatch.objects.using(using).filter(pk=after).delete()
@@ -138,29 +141,38 @@ def _locked(places: Collection[Place], using: str) -> dict[Place, _Known]:
     return known
 
 
-def _hits(measured: Iterable[Measured]) -> Iterator[tuple[Place, CallRecord]]:
-    for record, _ in measured:
-        if record.digest and record.outcome in (HIT, STALE):
-            yield (record.digest, record.alias), record
+def _hits(measured: Iterable[Measured], share: float) -> list[tuple[Place, float]]:
+    """Which entries were hit when, in as many of the hits as the share says."""
+    return [
+        ((record.digest, record.alias), record.at)
+        for record, _ in measured
+        if record.outcome in (HIT, STALE)
+        and record.digest
+        and (share == 1 or random.random() < share)  # noqa: S311
+    ]
 
 
-def _hit_places(measured: Iterable[Measured]) -> set[Place]:
-    return {place for place, _ in _hits(measured)}
-
-
-def _count_hits(measured: Iterable[Measured], present: Collection[Place], using: str) -> None:
+def _count_hits(
+    hits: Sequence[tuple[Place, float]], share: float, present: Collection[Place], using: str
+) -> None:
     """Add hits to the index: one statement for all entries with as many new hits."""
-    hits = Counter(place for place, _ in _hits(measured) if place in present)
-    last = {place: record.at for place, record in _hits(measured)}
+    last = dict(hits)
     groups: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
-    for (digest, alias), number in hits.items():
-        groups[alias, number].append(digest)
+    for (digest, alias), number in Counter(place for place, _ in hits).items():
+        if (digest, alias) in present:
+            groups[alias, _stands_for(number, share)].append(digest)
     for (alias, number), digests in groups.items():
         for part in _parts(digests):
             at = moment(max(last[digest, alias] for digest in part))
             Entry.objects.using(using).filter(alias=alias, digest__in=part).update(
                 hits=F("hits") + number, last_hit=at
             )
+
+
+def _stands_for(number: int, share: float) -> int:
+    """How many hits there were for so many in the sample, rounded so that sums come out right."""
+    whole, rest = divmod(number / share, 1)
+    return int(whole) + (random.random() < rest)  # noqa: S311
 
 
 def _index(records: dict[Place, EntryRecord], using: str) -> None:

@@ -40,35 +40,25 @@ class CacheInfo:
         lookup_cost: what embeddings made only to look the answer up have cost.
     """
 
-    __slots__ = (
-        "age",
-        "alias",
-        "items",
-        "key",
-        "latency",
-        "layer",
-        "lookup_cost",
-        "match",
-        "model",
-        "outcome",
-        "reason",
-        "similarity",
-        "source",
-        "stored",
-    )
+    # Defaults stand in the class, so that a plain hit costs only what it has to tell.
+    match: Any = None
+    latency: float = 0.0
+    lookup_cost: float = 0.0
+    stored: bool = False
+    items: tuple[int, int] | None = None
+    """For embeddings: how many items were served from the cache, of how many."""
 
     def __init__(
         self,
         outcome: str,
-        *,
         model: str = "",
         key: str | None = None,
         alias: str = "",
         layer: str = "",
         reason: str = "",
+        source: Any = None,
         age: float = 0.0,
         similarity: float | None = None,
-        source: Any = None,
     ) -> None:
         self.outcome = outcome
         self.model = model
@@ -78,14 +68,8 @@ class CacheInfo:
         self.reason = reason
         self.age = age
         self.similarity = similarity
-        self.match: Any = None
-        self.latency = 0.0
-        self.lookup_cost = 0.0
-        self.stored = False
         self.source = source
         """Whatever has a `header` dict with the entry's usage: kept unparsed until asked for."""
-        self.items: tuple[int, int] | None = None
-        """For embeddings: how many items were served from the cache, of how many."""
 
     @property
     def hit(self) -> bool:

@@ -13,8 +13,8 @@ from llmcache import engine, state
 from llmcache.caching import Cache, for_alias
 from llmcache.calls import Call
 from llmcache.controls import NO_CONTROLS, Controls, parse
-from llmcache.engine import Plan
 from llmcache.exceptions import InvalidRequest
+from llmcache.plans import Plan
 from llmcache.streams import OWN_KINDS
 from llmcache.upstreams import Route
 from llmcache.upstreams.base import BaseUpstream
@@ -130,6 +130,13 @@ def called(value: Any, name: str, *args: Any, **kwargs: Any) -> Any:
             f"The function given as {name} must return a string or None, not {said!r}."
         )
     return said
+
+
+def changed(base: Controls, changes: Mapping[str, Any]) -> Controls:
+    """The controls of one call: those of the decorator, and what the call changes in them."""
+    if all(getattr(base, name) == value for name, value in changes.items()):
+        return base
+    return replace(base, **changes)
 
 
 def check_text(name: str, value: object) -> None:

@@ -20,8 +20,8 @@ from llmcache import conf, events, policy, writer
 from llmcache.backends.base import BaseBackend
 from llmcache.backends.layered import LayeredBackend
 from llmcache.controls import Controls
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
+from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
 from llmcache.store import Store

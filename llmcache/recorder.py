@@ -34,7 +34,7 @@ from llmcache.outcome import FAILED, SERVED, CacheInfo
 from llmcache.records import CallRecord, EntryRecord
 
 if TYPE_CHECKING:
-    from llmcache.engine import Plan
+    from llmcache.plans import Plan
 
 _LONGEST_PAUSE: Final = 30.0  # seconds between two tries of a database that is away
 _AT_EXIT: Final = 5.0  # seconds that the last writing may take
@@ -114,10 +114,11 @@ class Recorder:
         if not self._on and not self.is_on:
             return
         try:
-            call, material, source = plan.call, plan.material, info.source
+            call, source = plan.call, info.source
             outcome = info.outcome
             calls = self._calls
-            if len(calls) >= self._most:
+            waiting = len(calls)
+            if waiting >= self._most:
                 self._lost += 1
                 return
             # A plain tuple, the fields of CallRecord: half the time, and the collector skips it.
@@ -130,8 +131,8 @@ class Recorder:
                     info.key,
                     call.kind,
                     call.model,
-                    material.get("namespace") if material else None,
-                    material.get("scope") if material else None,
+                    plan.namespace,
+                    plan.scope,
                     call.controls.caller or (self._label() if self._caller else None),
                     info.layer,
                     call.stream,
@@ -147,7 +148,7 @@ class Recorder:
                 return
             if self._thread is None:
                 self._start()
-            if len(calls) >= self._enough and not self._wake.is_set():
+            if waiting >= self._enough and not self._wake.is_set():
                 self._wake.set()
         except Exception as error:
             events.warn_once("record_error", "A call could not be recorded: %r", error)

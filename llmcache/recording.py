@@ -13,12 +13,12 @@ from time import perf_counter, time
 from llmcache import answers, engine, events, fetching, relays, similar
 from llmcache.broadcast import Broadcast
 from llmcache.claims import Claim
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import StreamBroken
 from llmcache.fetching import Found
 from llmcache.listening import Listener
 from llmcache.outcome import COALESCED, CacheInfo
+from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.singleflight import Abandoned, Flight, Unshared

@@ -20,12 +20,12 @@ from django.utils import timezone
 
 from llmcache import caching, calls, client, conf, events, keys, store
 from llmcache.calls import Call
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import LLMCacheError
 from llmcache.maintenance import EntryGone
 from llmcache.models import Entry, RecordBatch
 from llmcache.outcome import MISS
+from llmcache.plans import Plan
 from llmcache.response import Response
 from llmcache.store import Store
 from llmcache.streams import OWN_KINDS
@@ -163,9 +163,12 @@ def _plan(call: Call, place: Store, known: Mapping[str, Any], digest: str) -> Pl
             "The same call has another key now: its provider, its base_url or the VERSION of the "
             "store has changed since."
         )
-    plan = Plan(call, place, route, material, write=True, outcome=MISS, reason="refreshed")
+    plan = Plan(call, place, route, perf_counter())
+    plan.material = material
+    plan.namespace, plan.scope = known.get("namespace"), known.get("scope")
     plan.digest = None if call.kind == "embedding" else digest
-    plan.started = perf_counter()
+    plan.write = True
+    plan.outcome, plan.reason = MISS, "refreshed"
     return plan
 
 

@@ -7,6 +7,7 @@ one does to its response reaches neither the store nor another caller.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from operator import methodcaller
 from typing import Any, Final, cast
 
 import orjson
@@ -55,7 +56,11 @@ OPTIONAL: Final = frozenset(
 
 
 class Node(dict[str, Any]):
-    """A JSON object inside a response: a dict whose members are attributes too."""
+    """A JSON object inside a response: a dict whose members are attributes too.
+
+    OPTIONAL ones are properties, since before Python 3.12 `__getattr__` costs an exception each
+    time.
+    """
 
     __slots__ = ()
 
@@ -63,7 +68,7 @@ class Node(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            return _absent(self, name)
+            raise _absent(self, name) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -76,10 +81,12 @@ class Node(dict[str, Any]):
         return cast(dict[str, Any], _plain(self))
 
 
-def _absent(owner: object, name: str) -> None:
-    if name in OPTIONAL:
-        return None
-    raise AttributeError(f"{type(owner).__name__} has no field {name!r}")
+for _name in OPTIONAL:
+    setattr(Node, _name, property(methodcaller("get", _name)))
+
+
+def _absent(owner: object, name: str) -> AttributeError:
+    return AttributeError(f"{type(owner).__name__} has no field {name!r}")
 
 
 def _plain(value: Any) -> Any:
@@ -93,16 +100,32 @@ def _plain(value: Any) -> Any:
 def as_nodes(value: Any) -> Any:
     """The same JSON value with every object in it a Node."""
     if type(value) is dict:
-        node = Node(value)
-        for name, part in value.items():
-            kind = type(part)
-            if kind is dict or kind is list:
-                dict.__setitem__(node, name, as_nodes(part))
-        return node
+        return _node(value)
+    return _nodes(value) if type(value) is list and value else value
+
+
+def _node(value: dict[str, Any]) -> Node:
+    node = Node(value)
+    for name, part in value.items():
+        kind = type(part)
+        if kind is dict:
+            node[name] = _node(part)
+        elif kind is list and part:
+            node[name] = _nodes(part)
+    return node
+
+
+def _nodes(values: list[Any]) -> list[Any]:
     # A vector is a list of numbers: its first element tells that there is nothing inside.
-    if type(value) is list and value and type(value[0]) in (dict, list):
-        return [as_nodes(part) for part in value]
-    return value
+    kind = type(values[0])
+    if kind is not dict and kind is not list:
+        return values
+    if len(values) == 1 and kind is dict:
+        return [_node(values[0])]
+    return [as_nodes(part) for part in values]
+
+
+_loads: Final = orjson.loads
 
 
 class Response(MutableMapping[str, Any]):
@@ -113,30 +136,29 @@ class Response(MutableMapping[str, Any]):
         raw: the JSON exactly as the provider sent it.
     """
 
-    __slots__ = ("_data", "_raw", "cache")
+    __slots__ = ("_body", "cache")
 
-    _raw: bytes
-    _data: dict[str, Any] | None
+    _body: bytes | dict[str, Any]
+    """The JSON as it arrived, until somebody reads in it; then what it says."""
     cache: CacheInfo
 
     def __init__(self, raw: bytes, cache: CacheInfo) -> None:
-        set_slot(self, "_raw", raw)
-        set_slot(self, "_data", None)
-        set_slot(self, "cache", cache)
+        _set_body(self, raw)
+        _set_cache(self, cache)
 
     @property
     def raw(self) -> bytes:
         """The JSON as it arrived, or as the caller has changed it since."""
-        if self._data is None:
-            return self._raw
-        return orjson.dumps(self._data)
+        body = self._body
+        return body if isinstance(body, bytes) else orjson.dumps(body)
 
     def _parsed(self) -> dict[str, Any]:
-        data: dict[str, Any] | None = self._data
-        if data is None:
-            data = orjson.loads(self._raw)
-            set_slot(self, "_data", data)
-        return data
+        body = self._body
+        if isinstance(body, dict):
+            return body
+        parsed: dict[str, Any] = _loads(body)
+        _set_body(self, parsed)
+        return parsed
 
     def _field(self, data: dict[str, Any], name: str) -> Any:
         """A member, its objects made Nodes when it is first read: most are never read."""
@@ -152,7 +174,20 @@ class Response(MutableMapping[str, Any]):
             return self._field(data, name)
         if name == "output_text" and "output" in data:
             return _output_text(data)
-        return _absent(self, name)
+        if name in OPTIONAL:
+            return None
+        raise _absent(self, name)
+
+    @property
+    def choices(self) -> Any:
+        """The field that most calls are about: read here, it costs no failed look-up first."""
+        data = self._parsed()
+        if "choices" not in data:
+            raise _absent(self, "choices")
+        value = data["choices"]
+        if type(value) is list and value and type(value[0]) is dict:
+            value = data["choices"] = _nodes(value)
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._parsed()[name] = value
@@ -201,7 +236,9 @@ class Response(MutableMapping[str, Any]):
         return self.model_dump_json()
 
 
-set_slot: Final = object.__setattr__
+# `__setattr__` sets the answer's members, so the slots are set by their descriptors.
+_set_body: Final = Response.__dict__["_body"].__set__
+_set_cache: Final = Response.__dict__["cache"].__set__
 
 
 def _output_text(data: Mapping[str, Any]) -> str:

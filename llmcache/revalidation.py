@@ -21,9 +21,9 @@ from django.db import connections
 from llmcache import afetching, claims, events, fetching, task_queue
 from llmcache.backends.base import Item, run_in_thread
 from llmcache.claims import Claim
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.keys import wire_default
+from llmcache.plans import Plan
 from llmcache.singleflight import Unshared
 from llmcache.store import Store
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from llmcache import conf, engine, events
 from llmcache.backends.base import Item
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.outcome import HIT
+from llmcache.plans import Plan
 
 if TYPE_CHECKING:
     from llmcache.backends.semantic.base import Vector

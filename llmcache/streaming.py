@@ -4,23 +4,13 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from itertools import repeat
 from types import TracebackType
-
-import orjson
 
 from llmcache.outcome import CacheInfo
 from llmcache.response import Response
-
-
-def is_usage_chunk(raw: bytes) -> bool:
-    """Whether an event holds nothing but the stream's usage, as OpenAI sends it last if asked
-    to.
-    """
-    if b'"usage"' not in raw or b'"choices"' not in raw:
-        return False
-    parsed = orjson.loads(raw)
-    return isinstance(parsed, dict) and parsed.get("choices") == [] and bool(parsed.get("usage"))
+from llmcache.streams import is_usage_chunk
 
 
 class Stream(Iterator[Response]):
@@ -72,6 +62,32 @@ class Stream(Iterator[Response]):
         self.close()
 
 
+class Recorded(Stream):
+    """The chunks of an answer that is here as a whole: each costs little more than its own making.
+
+    Args:
+        chunks: each one's JSON, as far as the caller wants them.
+    """
+
+    def __init__(self, chunks: Sequence[bytes], cache: CacheInfo) -> None:
+        self._left = iter(chunks)
+        self.cache = cache
+        self.has_other_readers = lambda: False
+
+    def __next__(self) -> Response:
+        return Response(next(self._left), self.cache)
+
+    def __iter__(self) -> Iterator[Response]:
+        return map(Response, self._left, repeat(self.cache))
+
+    def raw_events(self) -> Iterator[bytes]:
+        return self._left
+
+    def close(self) -> None:
+        for _ in self._left:  # whoever iterates over it just now finds its end
+            pass
+
+
 class AsyncStream(AsyncIterator[Response]):
     """As `Stream`, for `async for`."""
 
@@ -116,3 +132,27 @@ class AsyncStream(AsyncIterator[Response]):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+class AsyncRecorded(AsyncStream):
+    """As `Recorded`, for `async for`."""
+
+    def __init__(self, chunks: Sequence[bytes], cache: CacheInfo) -> None:
+        self._left = iter(chunks)
+        self.cache = cache
+        self.has_other_readers = lambda: False
+
+    async def __anext__(self) -> Response:
+        for raw in self._left:
+            return Response(raw, self.cache)
+        raise StopAsyncIteration
+
+    async def raw_events(self) -> AsyncIterator[bytes]:
+        for raw in self._left:
+            yield raw
+
+    async def aclose(self) -> None:
+        for _ in self._left:
+            pass
+
+    close = aclose

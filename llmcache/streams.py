@@ -24,7 +24,19 @@ _CHUNK_OBJECTS: Final = {
     "text_completion": ("text_completion", "text_completion"),
 }
 # Padding against eavesdroppers who measure packets: no part of the answer.
+USAGE_CHUNKS: Final = "usage_chunks"
+"""In an entry's header: which of its recorded chunks `is_usage_chunk`."""
 _PADDING: Final = "obfuscation"
+
+
+def is_usage_chunk(raw: bytes) -> bool:
+    """Whether an event holds nothing but the stream's usage, as OpenAI sends it last if asked
+    to.
+    """
+    if b'"usage"' not in raw or b'"choices"' not in raw:
+        return False
+    parsed = orjson.loads(raw)
+    return isinstance(parsed, dict) and parsed.get("choices") == [] and bool(parsed.get("usage"))
 
 
 def assemble(kind: str, chunks: Sequence[bytes]) -> bytes:

@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.servers.provider",
     "tests.servers.postgres",
     "tests.servers.redis",
+    "tests.servers.redis_cluster",
     "tests.servers.s3",
     "tests.servers.site",
     "tests.servers.browser",

@@ -10,6 +10,8 @@ from django.test import override_settings
 
 from llmcache import Cache, conf
 from llmcache.checks import check_settings
+from llmcache.configuration import LOGGED
+from llmcache.outcome import FAILED, OUTCOMES
 
 REDIS = "llmcache.backends.redis.RedisBackend"
 DISK = "llmcache.backends.disk.DiskBackend"
@@ -37,6 +39,10 @@ def test_the_suites_own_settings_have_only_the_warning_of_a_process_local_store(
         ({"LLMCACHE_CONFIG": {"MODE": "sometimes"}}, "E001", "on, default_off, off"),
         ({"LLMCACHE_CONFIG": {"TTL_JITTER": 0.9}}, "E001", "0 to 0.5"),
         ({"LLMCACHE_CONFIG": {"BACKEND_TIMEOUT": 0}}, "E001", "above 0"),
+        ({"LLMCACHE_CONFIG": {"LOG_SAMPLE": 2}}, "E001", "0 to 1"),
+        ({"LLMCACHE_CONFIG": {"LOG_SAMPLE": {"hits": 0.1}}}, "E001", "hit, stale, coalesced"),
+        ({"LLMCACHE_CONFIG": {"LOG_SAMPLE": {"hit": -1}}}, "E001", "shares by outcome"),
+        ({"LLMCACHE_CONFIG": {"HIT_SAMPLE": True}}, "E001", "0 to 1"),
         ({"LLMCACHE_CONFIG": {"SINGLE_FLIGHT": 1}}, "E001", "True or False"),
         ({"LLMCACHE_CONFIG": {"PRICING": {"m": {"inputs": 1}}}}, "E001", "'input'"),
         ({"LLMCACHE_CONFIG": {"SCOPE": "no.such.function"}}, "E004", "cannot be imported"),
@@ -128,3 +134,7 @@ def test_a_site_without_time_zones_is_told_that_nothing_is_recorded() -> None:
         assert "llmcache.W109" in {message.id for message in check_settings()}
         with override_settings(LLMCACHE_CONFIG={"RECORDER": "off"}):
             assert "llmcache.W109" not in {message.id for message in check_settings()}
+
+
+def test_the_log_may_be_sampled_by_every_outcome_that_it_has() -> None:
+    assert {*OUTCOMES, FAILED} == set(LOGGED)

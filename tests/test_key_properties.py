@@ -12,7 +12,8 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcache import explain_key
+from llmcache import explain_key, keys
+from llmcache.calls import Call
 from tests.test_keys import exact, json_values, make_class, shuffled
 
 ASK = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -207,3 +208,31 @@ def test_calls_are_stored_under_the_keys_that_explain_key_tells(door: Any) -> No
         first, second = (door.completion(**asked).cache for _ in range(2))
         assert (first.outcome, first.key) == ("miss", told)
         assert (second.outcome, second.key) == ("hit", told)
+
+
+NASTY = st.one_of(
+    st.text(max_size=20), st.sampled_from(['"params":{}', '","params":{}', "\\", "{}"])
+)
+
+
+@given(
+    kind=st.sampled_from(["completion", "text_completion", "responses", "messages", "view"]),
+    names=st.tuples(NASTY, NASTY),
+    space=st.tuples(st.none() | NASTY, st.none() | NASTY),
+    version=st.integers(-5, 10**6),
+    params=st.dictionaries(NASTY | st.just("params"), json_values, max_size=4),
+)
+def test_the_key_of_a_plain_call_is_that_of_its_material(
+    kind: str, names: Any, space: Any, version: int, params: dict[str, Any]
+) -> None:
+    call = Call(kind, False, "m", params)
+    assert keys.is_plain(call)
+    material = keys.material(
+        call,
+        model=names[0],
+        provider=names[1],
+        namespace=space[0],
+        scope=space[1],
+        version=version,
+    )
+    assert keys.plain_digest(kind, *names, *space, version, params) == keys.digest_of(material)

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.backends import options
 from llmcache.backends.base import CLAIM, BaseBackend, Item
+from llmcache.backends.gathering import GatheredInThreads
 from llmcache.backends.keyspace import Keyspace
 from llmcache.conf import BackendSettings
 
@@ -39,7 +40,7 @@ _LIVE_KEYS: Final = (
 )
 
 
-class DiskBackend(BaseBackend):
+class DiskBackend(GatheredInThreads, BaseBackend):
     """LOCATION: the directory; made on first use, for its owner alone.
 
     OPTIONS: `size_limit` in bytes (default 1 GiB), `eviction_policy` (one of diskcache's; default

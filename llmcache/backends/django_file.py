@@ -16,12 +16,13 @@ from django.core.checks import CheckMessage
 from llmcache.backends import messages, plain_pickle
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.django import DjangoCacheBackend
+from llmcache.backends.gathering import GatheredInThreads
 from llmcache.conf import BackendSettings
 
 _MAX_BYTES: Final = 1 << 30
 
 
-class FileBackend(DjangoCacheBackend):
+class FileBackend(GatheredInThreads, DjangoCacheBackend):
     """A store in files, shared by the processes of this machine."""
 
     exact_ttl: bool = True

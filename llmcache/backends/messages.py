@@ -6,6 +6,7 @@
     llmcache.W104   a Django cache that stores nothing
     llmcache.W105   a setting that has no effect on this store
     llmcache.W106   a directory that other users can write to
+    llmcache.W112   a cluster of which one node has all entries
 
 Settings of a backend that cannot be used at all raise ImproperlyConfigured when it is built, and
 are `llmcache.E002`.
@@ -13,13 +14,16 @@ are `llmcache.E002`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning
 
 from llmcache.backends.base import BaseBackend
+
+_HASH_TAG: Final = re.compile(r"\{[^}]+\}")
 
 
 def process_local(backend: BaseBackend) -> list[CheckMessage]:
@@ -48,5 +52,20 @@ def few_entries(
             f"LLMCACHE[{backend.alias!r}] uses it.",
             hint=f"Set CACHES[{cache_alias!r}]['OPTIONS']['MAX_ENTRIES'].",
             id="llmcache.W102",
+        )
+    ]
+
+
+def one_slot(backend: BaseBackend) -> list[CheckMessage]:
+    """A warning for a prefix that a Redis Cluster takes for all that places a key."""
+    start = backend.prefix.find("{")
+    if start < 0 or not _HASH_TAG.match(backend.prefix, start):
+        return []
+    return [
+        Warning(
+            f"LLMCACHE[{backend.alias!r}] keeps all its entries on one node of its cluster.",
+            hint="Its KEY_PREFIX has a hash tag in it, {...}, which alone says where a key "
+            "belongs. Leave out the braces.",
+            id="llmcache.W112",
         )
     ]

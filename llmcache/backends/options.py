@@ -38,6 +38,19 @@ def positive(settings: BackendSettings, key: str, value: Any, *, whole: bool = F
     return value
 
 
+def flag(settings: BackendSettings, key: str, value: Any) -> None:
+    """Make sure that a value is True or False.
+
+    Raises:
+        ImproperlyConfigured: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(
+            f"LLMCACHE[{settings.alias!r}]['OPTIONS'][{key!r}] must be True or False, "
+            f"not {value!r}."
+        )
+
+
 def require_package(settings: BackendSettings, module: str, extra: str) -> None:
     """Make sure that an optional package is installed.
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import quote
 
+from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
-from llmcache.backends import options
+from llmcache.backends import messages, options
 from llmcache.backends.redis_commands import RedisCommands
+from llmcache.backends.redis_urls import url_of
 
 DEFAULTS: Final[dict[str, Any]] = {
     "host": None,
     "port": 6379,
     "db": 0,
+    "cluster": False,
+    "read_from_replicas": False,
     "username": None,
     "password": None,
     "ssl": False,
@@ -31,6 +34,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "max_connections": None,
 }
 _IN_URL: Final = ("host", "port", "db", "ssl")
+_OURS: Final = (*_IN_URL, "cluster", "read_from_replicas")
 
 
 class RedisBackend(RedisCommands):
@@ -42,6 +46,10 @@ class RedisBackend(RedisCommands):
     `socket_timeout` and `socket_connect_timeout` (BACKEND_TIMEOUT if not given), `max_connections`
     and so on.
 
+    With OPTIONS `cluster` it is a Redis Cluster: LOCATION then names some of its nodes, with commas
+    between, that are asked for the others; and with `read_from_replicas` too, entries are read from
+    the replicas of their shard, if it has any. Keys are named as they are on a single server.
+
     Raises:
         ImproperlyConfigured: the package redis is missing, or the settings make no sense.
     """
@@ -50,17 +58,39 @@ class RedisBackend(RedisCommands):
         super().__init__(settings)
         given = options.read(settings, DEFAULTS)
         options.require_package(settings, "redis", "redis")
-        from llmcache.backends.redis_connections import Connections
-
-        extra = {
-            key: value for key, value in given.items() if key not in _IN_URL and value is not None
-        }
+        for name in ("cluster", "read_from_replicas"):
+            options.flag(settings, name, given[name])
+        extra = {k: value for k, value in given.items() if k not in _OURS and value is not None}
         try:
-            self.connections = Connections(self._urls(given), conf.config().backend_timeout, extra)
+            self._connect(given, self._urls(given), conf.config().backend_timeout, extra)
         except (ValueError, TypeError) as error:
             raise ImproperlyConfigured(
                 f"LLMCACHE[{self.alias!r}] does not describe a Redis server: {error}"
             ) from error
+
+    def _connect(
+        self, given: dict[str, Any], urls: list[str], timeout: float, extra: dict[str, Any]
+    ) -> None:
+        self.in_cluster: bool = given["cluster"]
+        replicas: bool = given["read_from_replicas"]
+        if self.in_cluster:
+            from llmcache.backends.redis_cluster import ClusterConnections
+
+            self.connections = ClusterConnections(
+                self.alias, urls, timeout, extra, read_from_replicas=replicas
+            )
+            return
+        if replicas:
+            raise ImproperlyConfigured(
+                f"LLMCACHE[{self.alias!r}]['OPTIONS']['read_from_replicas'] is for a cluster; name "
+                "the replicas of a single server in its LOCATION, after the server."
+            )
+        from llmcache.backends.redis_connections import Connections
+
+        self.connections = Connections(urls, timeout, extra)
+
+    def check(self) -> list[CheckMessage]:
+        return [*super().check(), *messages.one_slot(self)] if self.in_cluster else super().check()
 
     def _urls(self, given: dict[str, Any]) -> list[str]:
         if self.settings.location:
@@ -70,7 +100,5 @@ class RedisBackend(RedisCommands):
                     "keep one of them."
                 )
             return [url.strip() for url in self.settings.location.split(",")]
-        scheme = "rediss" if given["ssl"] else "redis"
-        host = str(given["host"] or "localhost")
-        host = f"[{host}]" if ":" in host else quote(host, safe="")
-        return [f"{scheme}://{host}:{int(given['port'])}/{int(given['db'])}"]
+        url = url_of(given["host"] or "localhost", given["port"], encrypted=bool(given["ssl"]))
+        return [f"{url}/{int(given['db'])}"]

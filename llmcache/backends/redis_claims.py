@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcache.backends.base import CLAIM, BaseBackend
+from llmcache.backends.exchanges import Exchanges
 
 if TYPE_CHECKING:
+    from llmcache.backends.redis_cluster import ClusterConnections
     from llmcache.backends.redis_connections import Connections
 
 _CLAIM: Final = f"""
@@ -32,8 +34,12 @@ return 1
 class RedisClaims(BaseBackend):
     """The claims of the stores in Redis; a subclass sets `connections`."""
 
-    connections: Connections
+    connections: Connections | ClusterConnections
     supports_claims = True
+
+    @cached_property
+    def _exchanges(self) -> Exchanges:
+        return Exchanges(self.connections.bound, self.connections.most)
 
     def _claim_key(self, name: str) -> str:
         return self.make_key(f"{name}-claim")
@@ -43,7 +49,7 @@ class RedisClaims(BaseBackend):
         return primary.eval(script, 1, self._claim_key(name), *arguments)
 
     async def _ascript(self, script: str, name: str, *arguments: Any) -> Any:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             return await primary.eval(script, 1, self._claim_key(name), *arguments)
 
@@ -57,14 +63,17 @@ class RedisClaims(BaseBackend):
         self._script(_END, name, token, note or b"", _milliseconds(ttl))
 
     def claimed(self, name: str) -> bytes | None:
-        # Of the primary: a replica may not have heard of the claim yet.
-        return self.connections.primary.get(self._claim_key(name))  # type: ignore[return-value]
+        primary: Any = self.connections.primary  # a replica may not have heard of the claim yet
+        held: bytes | None = primary.get(self._claim_key(name))
+        return held
 
     def post(self, slot: str, data: bytes, ttl: float) -> None:
         self.connections.primary.set(self.make_key(slot), data, px=_milliseconds(ttl))
 
     def posted(self, slot: str) -> bytes | None:
-        return self.connections.primary.get(self.make_key(slot))  # type: ignore[return-value]
+        primary: Any = self.connections.primary
+        data: bytes | None = primary.get(self.make_key(slot))
+        return data
 
     async def aclaim(self, name: str, token: bytes, ttl: float) -> bytes:
         return bytes(await self._ascript(_CLAIM, name, token, _milliseconds(ttl)))
@@ -73,18 +82,18 @@ class RedisClaims(BaseBackend):
         await self._ascript(_END, name, token, note or b"", _milliseconds(ttl))
 
     async def aclaimed(self, name: str) -> bytes | None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             held: bytes | None = await primary.get(self._claim_key(name))
             return held
 
     async def apost(self, slot: str, data: bytes, ttl: float) -> None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             await primary.set(self.make_key(slot), data, px=_milliseconds(ttl))
 
     async def aposted(self, slot: str) -> bytes | None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             data: bytes | None = await primary.get(self.make_key(slot))
             return data

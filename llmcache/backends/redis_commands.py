@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from llmcache.backends.base import BaseBackend, Item
@@ -47,7 +47,7 @@ class RedisCommands(RedisClaims, BaseBackend):
     # --- sync ---
 
     def get(self, digest: str) -> bytes | None:
-        return self.connections.replica().get(self.make_key(digest))  # type: ignore[return-value]
+        return self.connections.get(self.make_key(digest))
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         names = list(digests)
@@ -101,13 +101,13 @@ class RedisCommands(RedisClaims, BaseBackend):
         return sum(self._unlink(keys) for keys in self._own_keys(space))
 
     def _own_keys(self, space: Keyspace) -> Iterator[list[str]]:
-        primary: Any = self.connections.primary
-        pattern, cursor = self._pattern(space), 0
-        while True:
-            cursor, raw = primary.scan(cursor, match=pattern, count=_BATCH)
-            yield _own(space, raw)
-            if not int(cursor):
-                return
+        pattern = self._pattern(space)
+        primaries: Sequence[Any] = self.connections.primaries()
+        for primary in primaries:
+            cursor = None
+            while cursor != 0:
+                cursor, raw = primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                yield _own(space, raw)
 
     def iterate(self) -> Iterator[str]:
         """The digests of the entries. Redis may repeat one while its table grows."""
@@ -124,23 +124,28 @@ class RedisCommands(RedisClaims, BaseBackend):
     # --- async ---
 
     async def aget(self, digest: str) -> bytes | None:
-        async with asyncio.timeout(self.connections.bound):
-            client: Any = await self.connections.areplica()
-            data: bytes | None = await client.get(self.make_key(digest))
+        key = self.make_key(digest)
+        connections: Any = self.connections
+        data: bytes | None
+        if connections.has_reads:
+            data = await connections.aget(key)
+            return data
+        async with self._exchanges.one():
+            data = await (await connections.areplica()).get(key)
             return data
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         names = list(digests)
         found: dict[str, bytes] = {}
         for batch in batches(names):
-            async with asyncio.timeout(self.connections.bound):
+            async with self._exchanges.one():
                 client: Any = await self.connections.areplica()
                 values = await client.mget([self.make_key(name) for name in batch])
             found.update(_present(batch, values))
         return found
 
     async def aset(self, digest: str, data: bytes, ttl: float | None) -> None:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             await client.set(self.make_key(digest), data, px=milliseconds(ttl))
 
@@ -148,7 +153,7 @@ class RedisCommands(RedisClaims, BaseBackend):
         items = list(items)
         if len(items) == 1:
             return await self.aset(*items[0])
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             async with client.pipeline(transaction=False) as pipeline:
                 for digest, data, ttl in items:
@@ -156,7 +161,7 @@ class RedisCommands(RedisClaims, BaseBackend):
                 await pipeline.execute()
 
     async def adelete(self, digest: str) -> bool:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             return bool(await client.unlink(self.make_key(digest)))
 
@@ -166,14 +171,14 @@ class RedisCommands(RedisClaims, BaseBackend):
     async def _aunlink(self, keys: list[str]) -> int:
         removed = 0
         for batch in batches(keys):
-            async with asyncio.timeout(self.connections.bound):
+            async with self._exchanges.one():
                 client: Any = await self.connections.aprimary()
                 removed += await client.unlink(*batch)
         return removed
 
     async def atouch(self, digest: str, ttl: float | None) -> bool:
         key, px = self.make_key(digest), milliseconds(ttl)
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             if px is not None:
                 return bool(await client.pexpire(key, px))
@@ -189,14 +194,15 @@ class RedisCommands(RedisClaims, BaseBackend):
         return removed
 
     async def _aown_keys(self, space: Keyspace) -> AsyncIterator[list[str]]:
-        pattern, cursor = self._pattern(space), 0
-        while True:
-            async with asyncio.timeout(self.connections.bound):
-                client: Any = await self.connections.aprimary()
-                cursor, raw = await client.scan(cursor, match=pattern, count=_BATCH)
-            yield _own(space, raw)
-            if not int(cursor):
-                return
+        pattern = self._pattern(space)
+        async with asyncio.timeout(self.connections.bound):
+            primaries: Sequence[Any] = await self.connections.aprimaries()
+        for primary in primaries:
+            cursor = None
+            while cursor != 0:
+                async with asyncio.timeout(self.connections.bound):
+                    cursor, raw = await primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                yield _own(space, raw)
 
     async def aclose(self) -> None:
         await self.connections.aclose()

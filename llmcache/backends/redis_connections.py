@@ -1,4 +1,4 @@
-"""Connections to Redis servers, for threads and for event loops. The only room that imports redis.
+"""Connections to Redis servers, for threads and for event loops.
 
 A server that hangs costs one timeout and is never asked twice: the caller has a model to fall back
 on. A connection that was cut, as by a restart, is opened once more: every operation of ours may be
@@ -7,9 +7,8 @@ done twice.
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +17,12 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from llmcache.backends import redis_reads
+from llmcache.backends.exchanges import MOST
+from llmcache.backends.redis_areads import AsyncReads
+from llmcache.backends.redis_loops import PerLoop
+from llmcache.backends.redis_reads import Reads
 
 _CUT: Final = (redis.ConnectionError,)
 _SYNC_ONLY = ("parser_class", "connection_class", "retry")
@@ -34,6 +39,11 @@ class Connections:
         options: what redis-py's `ConnectionPool.from_url` takes.
         pool_class: a subclass of `redis.ConnectionPool`.
 
+    Attributes:
+        bound: seconds that one exchange may take. Tasks keep to it themselves.
+        most: how many exchanges a loop may have at a time: a pool refuses connections beyond.
+        has_reads: whether single keys are read past redis-py's pool.
+
     Raises:
         ValueError, TypeError: a URL or an option that redis-py doesn't take.
     """
@@ -47,20 +57,31 @@ class Connections:
     ) -> None:
         self._urls = tuple(urls)
         self._blocking = issubclass(pool_class, redis.BlockingConnectionPool)
-        self._options = {
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "protocol": 2,
-            **({"timeout": timeout} if self._blocking else {}),
-            **options,
-            "decode_responses": False,
-        }
-        sync_options = {"retry": Retry(NoBackoff(), 1, _CUT), **self._options}
-        pools = [_pool(pool_class, url, sync_options) for url in self._urls]
+        waits = {"timeout": timeout} if self._blocking else {}
+        self._options = limited({**waits, **options}, timeout)
+        pools = [sync_pool(pool_class, url, self._options) for url in self._urls]
         self.bound: float | None = pools[0].connection_kwargs["socket_timeout"]
+        self.most: int = min(MOST, *(pool.max_connections for pool in pools))
         self._clients = [redis.Redis(connection_pool=pool) for pool in pools]
         self.primary = self._clients[0]
-        self._loops: dict[asyncio.AbstractEventLoop, _LoopClients] = {}
+        self._loops = PerLoop(self._open, _close)
+        self._reads: list[Reads] = []
+        if redis_reads.can_be_direct(pool_class, self._options):
+            self._reads = [Reads(pool) for pool in pools]
+        self.has_reads = bool(self._reads)
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key, of a replica if there are any."""
+        reads = self._reads
+        if not reads:
+            return self.replica().get(key)  # type: ignore[return-value]
+        return (reads[0] if len(reads) == 1 else random.choice(reads[1:])).get(key)  # noqa: S311
+
+    async def aget(self, key: str) -> bytes | None:
+        """As `get`, on the running event loop, where there are such reads (`has_reads`)."""
+        reads = (await self._loops.here()).reads
+        one = reads[0] if len(reads) == 1 else random.choice(reads[1:])  # noqa: S311
+        return await one.get(key)
 
     def replica(self) -> redis.Redis:
         """The client to read from."""
@@ -68,73 +89,73 @@ class Connections:
             return self.primary
         return random.choice(self._clients[1:])  # noqa: S311 - spreads load, guards nothing
 
+    def primaries(self) -> list[redis.Redis]:
+        """The clients of all servers that have keys of their own."""
+        return [self.primary]
+
     async def aprimary(self) -> redis.asyncio.Redis:
         """The client to write with on the running event loop."""
-        return (await self._here()).clients[0]
+        return (await self._loops.here()).clients[0]
 
     async def areplica(self) -> redis.asyncio.Redis:
         """The client to read from on the running event loop."""
-        clients = (await self._here()).clients
-        return clients[0] if len(clients) == 1 else random.choice(clients[1:])  # noqa: S311
+        return (await self._loops.here()).to_read()
 
-    async def _here(self) -> _LoopClients:
-        loop = asyncio.get_running_loop()
-        found = self._loops.get(loop)
-        return found if found is not None else await self._open(loop)
+    async def aprimaries(self) -> list[redis.asyncio.Redis]:
+        """As `primaries`, on the running event loop."""
+        return [await self.aprimary()]
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> _LoopClients:
-        for other in list(self._loops):
-            if other.is_closed():
-                self._loops.pop(other, None)
-        options = {key: value for key, value in self._options.items() if key not in _SYNC_ONLY}
+    def _open(self) -> _Here:
         pool_class = (
             redis.asyncio.BlockingConnectionPool if self._blocking else redis.asyncio.ConnectionPool
         )
-        clients = [
-            redis.asyncio.Redis.from_pool(
-                _from_url(pool_class, url, {"retry": AsyncRetry(NoBackoff(), 1, _CUT), **options})
-            )
-            for url in self._urls
-        ]
-        # A loop finishes its asynchronous generators before it closes: the last moment at which its
-        # connections can be closed in good order. Short-lived loops (async_to_sync) need that.
-        keeper = self._until_loop_ends(loop, clients)
-        self._loops[loop] = opened = _LoopClients(clients, keeper)
-        await anext(keeper)
-        return opened
-
-    async def _until_loop_ends(
-        self, loop: asyncio.AbstractEventLoop, clients: list[redis.asyncio.Redis]
-    ) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            self._loops.pop(loop, None)
-            for client in clients:
-                await client.aclose()
+        clients = [async_client(pool_class, url, self._options) for url in self._urls]
+        reads = [AsyncReads(client.connection_pool, self.bound) for client in clients]
+        return _Here(clients, reads if self._reads else [])
 
     def close(self) -> None:
         """Close the connections of threads; those of event loops close with their loop."""
+        for reads in self._reads:
+            reads.close()
         for client in self._clients:
             client.close()
             client.connection_pool.disconnect()
 
     async def aclose(self) -> None:
         """Close the connections of threads and of the running loop."""
-        found = self._loops.get(asyncio.get_running_loop())
-        if found is not None:
-            await found.keeper.aclose()
+        await self._loops.aclose()
         self.close()
 
 
-class _LoopClients:
-    """The clients of one event loop, and the generator that closes them when the loop ends."""
+class _Here:
+    """What one event loop has of its own: a client of each server, and its reads."""
 
-    __slots__ = ("clients", "keeper")
-
-    def __init__(self, clients: list[redis.asyncio.Redis], keeper: Any) -> None:
+    def __init__(self, clients: list[redis.asyncio.Redis], reads: list[AsyncReads]) -> None:
         self.clients = clients
-        self.keeper = keeper
+        self.reads = reads
+
+    def to_read(self) -> redis.asyncio.Redis:
+        """The client to read from."""
+        clients = self.clients
+        return clients[0] if len(clients) == 1 else random.choice(clients[1:])  # noqa: S311
+
+
+async def _close(here: _Here) -> None:
+    for reads in here.reads:
+        await reads.close()
+    for client in here.clients:
+        await client.aclose()
+
+
+def limited(options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    """Options of connections, with our time limits unless they have others."""
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "protocol": 2,
+        **options,
+        "decode_responses": False,
+    }
 
 
 def _from_url(pool_class: Any, url: str, options: Mapping[str, Any]) -> Any:
@@ -143,7 +164,12 @@ def _from_url(pool_class: Any, url: str, options: Mapping[str, Any]) -> Any:
     return pool
 
 
-def _pool(pool_class: type[Any], url: str, options: Mapping[str, Any]) -> Any:
+def sync_pool(pool_class: type[Any], url: str, options: Mapping[str, Any]) -> Any:
+    """A pool of connections for threads.
+
+    Raises:
+        ValueError, TypeError: a URL or an option that redis-py doesn't take.
+    """
     try:
         _ = urlsplit(url).port
     except ValueError:
@@ -151,10 +177,20 @@ def _pool(pool_class: type[Any], url: str, options: Mapping[str, Any]) -> Any:
         raise ValueError(
             "a URL's port is no number; in a password, / is written %2F and @ is written %40"
         ) from None
-    pool = _from_url(pool_class, url, options)
+    pool = _from_url(pool_class, url, {"retry": Retry(NoBackoff(), 1, _CUT), **options})
     if pool_class in _OWN_POOLS:
         try:
             pool.connection_class(**pool.connection_kwargs)  # connects later, but refuses now
         except redis.RedisError as error:
             raise ValueError(str(error)) from error
     return pool
+
+
+def async_client(
+    pool_class: type[Any], url: str, options: Mapping[str, Any]
+) -> redis.asyncio.Redis:
+    """A client for the running event loop."""
+    own = {key: value for key, value in options.items() if key not in _SYNC_ONLY}
+    own["socket_timeout"] = None  # who asks has a limit: a timer for each step would come on top
+    retry = AsyncRetry(NoBackoff(), 1, _CUT)
+    return redis.asyncio.Redis.from_pool(_from_url(pool_class, url, {"retry": retry, **own}))

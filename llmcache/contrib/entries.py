@@ -32,10 +32,10 @@ from llmcache.caching import for_alias
 from llmcache.calls import Call
 from llmcache.conf import ProviderSettings
 from llmcache.controls import parse
-from llmcache.engine import Plan
 from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
 from llmcache.outcome import HIT, CacheInfo
+from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.response import Response
 from llmcache.upstreams import Route
@@ -208,7 +208,7 @@ class Entries:
             seconds = perf_counter() - missed.started
             plan.outcome, plan.reason, plan.started = missed
         try:
-            keys.refuse_not_finite(value)
+            keys.refuse_not_finite(value.values())
             body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
         except (TypeError, RecursionError, keys.Uncacheable) as error:
             events.warn_once("uncacheable", "An answer is not stored: %s", error)

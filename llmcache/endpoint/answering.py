@@ -33,7 +33,8 @@ def whole(call: Call, answer: Response) -> HttpResponseBase:
     plain = text_format(call.params) if call.kind == "transcription" else None
     if plain is not None:
         content, kind = str(orjson.loads(content).get("text", "")).encode(), plain
-    return _told(HttpResponse(content, content_type=kind), answer.cache)
+    headers = cache_status.headers_for(answer.cache)
+    return HttpResponse(content, content_type=kind, headers=headers)
 
 
 def streamed(call: Call, answer: Stream, ended: Ended) -> HttpResponseBase:
@@ -50,14 +51,8 @@ def astreamed(call: Call, answer: AsyncStream, ended: Ended) -> HttpResponseBase
 
 def _stream(content: Any, info: CacheInfo) -> HttpResponseBase:
     kind = event_stream.CONTENT_TYPE
-    response = StreamingHttpResponse(content, content_type=kind, headers=_NOT_HELD_BACK)
-    return _told(response, info)
-
-
-def _told(response: HttpResponseBase, info: CacheInfo) -> HttpResponseBase:
-    for name, value in cache_status.headers_for(info).items():
-        response.headers[name] = value
-    return response
+    headers = {**_NOT_HELD_BACK, **cache_status.headers_for(info)}
+    return StreamingHttpResponse(content, content_type=kind, headers=headers)
 
 
 def _events(kind: str, answer: Stream, ended: Ended) -> Iterator[bytes]:

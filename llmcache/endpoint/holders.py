@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from llmcache import conf, events
 from llmcache.endpoint.errors import Refused
 from llmcache.models import VirtualKey
+from llmcache.request_headers import header
 from llmcache.virtual_keys import Holder, hashed
 
 _MOST: Final = 10_000
@@ -79,10 +80,10 @@ forget = _known.forget
 
 def token_of(request: HttpRequest) -> str:
     """The token that a request brings, as either SDK sends it; "" for none."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = (header(request, "Authorization") or "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
-    return request.headers.get("X-Api-Key", "").strip()
+    return (header(request, "X-Api-Key") or "").strip()
 
 
 def _own_rule() -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
@@ -11,9 +13,11 @@ from django.http.request import UnreadablePostError
 
 from llmcache import conf, controls
 from llmcache.calls import LOCAL, TRANSPORT, Call, from_body
+from llmcache.controls import Controls
 from llmcache.endpoint.errors import Refused
 from llmcache.exceptions import InvalidRequest
 from llmcache.http import cache_control, requests
+from llmcache.request_headers import header
 from llmcache.upstreams import upstreams
 from llmcache.virtual_keys import Holder
 
@@ -53,7 +57,7 @@ def _read(request: HttpRequest, most: int) -> bytes:
         if request.environ.get("wsgi.input_terminated"):
             body: bytes = request.environ["wsgi.input"].read(most)
             return body
-        if request.headers.get("Transfer-Encoding"):
+        if header(request, "Transfer-Encoding"):
             raise Refused(411, "Send the body's length as Content-Length.", "length_required")
     return request.read(most)
 
@@ -64,11 +68,12 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
     Raises:
         Refused: it is not understood, or its caller may not make it.
     """
-    content_type = request.headers.get("Content-Type", "")
+    content_type = header(request, "Content-Type") or ""
     wanted = "multipart/form-data" if kind == "transcription" else "application/json"
     if not content_type.startswith(wanted):
         raise Refused(415, f"Send the request as {wanted}.", "unsupported_media_type")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    encoding = header(request, "Content-Encoding")
+    if encoding is not None and encoding.lower() != "identity":
         raise Refused(415, "Send the body as it is, uncompressed.", "unsupported_media_type")
     try:
         fields = requests.arguments_of(kind, body_of(request), content_type)
@@ -76,17 +81,11 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
         for name in fields:
             if name in _NOT_FOR_CALLERS:
                 raise InvalidRequest(f"The field {name!r} cannot be set by callers: leave it out.")
-        read = controls.parse(
-            {
-                **asked,
-                "scope": holder.scope,
-                "caller": holder.caller,
-                **({"namespace": holder.namespace} if holder.namespace else {}),
-            }
-        )
+        whose = (holder.scope, holder.caller, holder.namespace)
+        read = _controls(*whose, asked) if asked else _usual_controls(*whose)
         if not isinstance(fields.get("stream_options") or {}, dict):
             raise InvalidRequest("The field 'stream_options' must be an object.")
-        headers = {name: request.headers[name] for name in _PASSED_ON if request.headers.get(name)}
+        headers = {name: value for name in _PASSED_ON if (value := header(request, name))}
         transport = {"extra_headers": headers} if headers else {}
         call = from_body(kind, fields, is_async=is_async, transport=transport, controls=read)
     except InvalidRequest as error:
@@ -99,6 +98,19 @@ def call_of(request: HttpRequest, kind: str, holder: Holder, *, is_async: bool) 
     return call
 
 
+def _controls(
+    scope: str | None, caller: str, namespace: str | None, asked: Mapping[str, Any]
+) -> Controls:
+    own = {"scope": scope, "caller": caller, **({"namespace": namespace} if namespace else {})}
+    return controls.parse({**asked, **own})
+
+
+@lru_cache(maxsize=1000)
+def _usual_controls(scope: str | None, caller: str, namespace: str | None) -> Controls:
+    """Those of a holder's request that says nothing of caching, as nearly all do."""
+    return _controls(scope, caller, namespace, {})
+
+
 def _asked(request: HttpRequest, given: Any, holder: Holder) -> dict[str, Any]:
     """What the caller says of caching, in the body's `cache` or by `Cache-Control`."""
     if given is not None and not isinstance(given, dict):
@@ -106,8 +118,8 @@ def _asked(request: HttpRequest, given: Any, holder: Holder) -> dict[str, Any]:
     for name in given or {}:
         if name in controls.NAMES and name not in holder.controls:
             raise Refused(403, f"This key may not use the cache control {name!r}.", "not_allowed")
-    header = request.headers.get("Cache-Control")
-    return {**cache_control.controls_of(header, holder.controls), **(given or {})}
+    said = header(request, "Cache-Control")
+    return {**cache_control.controls_of(said, holder.controls), **(given or {})}
 
 
 def _check_model(call: Call, holder: Holder) -> None:

@@ -4,7 +4,7 @@ ASGI."""
 from __future__ import annotations
 
 import logging
-import uuid
+import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from llmcache.exceptions import InvalidRequest, NotCached, UpstreamError
 from llmcache.http import cache_status
 from llmcache.keys import Uncacheable
 from llmcache.outcome import CacheInfo
+from llmcache.request_headers import header
 from llmcache.response import Response
 from llmcache.virtual_keys import Holder
 
@@ -114,7 +115,7 @@ class Door:
     def is_anthropic(self, request: HttpRequest) -> bool:
         """Whether the request comes from Anthropic's SDK, as far as one can tell."""
         if self._anthropic is None:
-            return "anthropic-version" in request.headers
+            return header(request, "Anthropic-Version") is not None
         return self._anthropic
 
     def _failed(self, request: HttpRequest, error: Exception) -> HttpResponseBase:
@@ -138,7 +139,7 @@ class Door:
 
     def _finished(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """The answer with what every answer of the endpoint says."""
-        identity = f"req_{uuid.uuid4().hex}"
+        identity = f"req_{secrets.token_hex(16)}"
         response.headers["X-Request-Id"] = identity
         if self.is_anthropic(request):
             response.headers["Request-Id"] = identity
@@ -159,8 +160,8 @@ def _open(view: Callable[..., Any]) -> Callable[..., Any]:
 def _origin(request: HttpRequest) -> str | None:
     """The origin that a browser may be told of; None where the settings name none that fits."""
     allowed = conf.config().endpoint_allowed_origins
-    origin = request.headers.get("Origin")
-    if origin is None or not allowed:
+    origin = header(request, "Origin") if allowed else None
+    if origin is None:
         return None
     if "*" in allowed:
         return "*"
@@ -198,8 +199,11 @@ def store_of(holder: Holder) -> Cache | None:
     return state.current() if holder.alias is None else caching.for_alias(holder.alias)
 
 
-def _cost(call: Call, info: CacheInfo, events: int | None) -> float | None:
-    """What a call has cost; an estimate where its stream ended after so many events, too soon."""
+def _cost(holder: Holder, call: Call, info: CacheInfo, events: int | None) -> float | None:
+    """What a call has cost, if anybody counts that; an estimate where its stream ended after so
+    many events, too soon."""
+    if holder.budget is None:
+        return None
     if events is None or info.hit:
         return info.cost
     return limits.estimated(call, events)
@@ -217,7 +221,7 @@ class CallDoor(Door):
         found = client.run(call, store_of(holder))
 
         def ended(info: CacheInfo, events: int | None = None) -> None:
-            limits.charge(holder, _cost(call, info, events))
+            limits.charge(holder, _cost(holder, call, info, events))
 
         if not isinstance(found, Response):
             return answering.streamed(call, found, ended)
@@ -231,7 +235,7 @@ class CallDoor(Door):
         found = await aclient.run(call, store_of(holder))
 
         async def ended(info: CacheInfo, events: int | None = None) -> None:
-            await limits.acharge(holder, _cost(call, info, events))
+            await limits.acharge(holder, _cost(holder, call, info, events))
 
         if not isinstance(found, Response):
             return answering.astreamed(call, found, ended)

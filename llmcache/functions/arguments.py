@@ -24,44 +24,72 @@ from django.utils.functional import Promise
 
 from llmcache.keys import Uncacheable
 
+_USUAL: Final = Parameter.POSITIONAL_OR_KEYWORD
 _TEXTUAL: Final = (date, datetime, time, Decimal, UUID, PurePath)
 _LARGEST: Final = 2**53
 """Whole numbers beyond this are not exact in every JSON parser."""
 
 
-def canonical(
-    signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any], ignore: Collection[str]
-) -> dict[str, Any]:
-    """The arguments by name, defaults included.
+class Arguments:
+    """The arguments of one function's calls.
 
     Args:
         ignore: names of arguments that are no part of the key.
-
-    Raises:
-        TypeError: the function cannot be called with these.
-        Uncacheable: an argument has no form of its own; the text says which.
     """
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    found = {}
-    for name, value in bound.arguments.items():
-        if name in ignore:
-            continue
-        if signature.parameters[name].kind is Parameter.VAR_KEYWORD:
-            value = {key: part for key, part in value.items() if key not in ignore}
-        try:
-            found[name] = _plain(value)
-        except (Uncacheable, RecursionError) as error:
-            said = error if isinstance(error, Uncacheable) else "is nested too deeply"
-            raise Uncacheable(
-                f"the argument {name!r} {said}: "
-                f"name it in ignore=({name!r},) if it cannot change the result, or give key="
-            ) from error
-    return found
+
+    def __init__(self, signature: Signature, ignore: Collection[str] = ()) -> None:
+        self._signature = signature
+        self._ignore = ignore
+        parameters = signature.parameters
+        kinds = {name: parameter.kind for name, parameter in parameters.items()}
+        self._names = parameters.keys()
+        self._positional = [name for name in kinds if kinds[name] is _USUAL]
+        self._defaults = {
+            name: parameter.default
+            for name, parameter in parameters.items()
+            if parameter.default is not Parameter.empty
+        }
+        self._is_usual = set(kinds.values()) <= {_USUAL, Parameter.KEYWORD_ONLY}
+        self._rest = next((n for n in kinds if kinds[n] is Parameter.VAR_KEYWORD), None)
+
+    def canonical(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """One call's arguments by name, defaults included.
+
+        Raises:
+            TypeError: the function cannot be called with these.
+            Uncacheable: an argument has no form of its own; the text says which.
+        """
+        found = {}
+        for name, value in self._named(args, kwargs).items():
+            if name in self._ignore:
+                continue
+            if name == self._rest:
+                value = {key: part for key, part in value.items() if key not in self._ignore}
+            try:
+                found[name] = _plain(value)
+            except (Uncacheable, RecursionError) as error:
+                said = error if isinstance(error, Uncacheable) else "is nested too deeply"
+                raise Uncacheable(
+                    f"the argument {name!r} {said}: "
+                    f"name it in ignore=({name!r},) if it cannot change the result, or give key="
+                ) from error
+        return found
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        # `bind` takes as long as all the rest of a hit's key; most calls need none of its care.
+        if self._is_usual and len(args) <= len(self._positional):
+            given = dict(zip(self._positional, args, strict=False))
+            if given.keys().isdisjoint(kwargs) and kwargs.keys() <= self._names:
+                named = {**self._defaults, **given, **kwargs}
+                if len(named) == len(self._names):
+                    return named
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool):
+    if value is None or type(value) is str or isinstance(value, bool):
         return value
     if isinstance(value, Enum):
         return _marked(value, value.name)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from llmcache import aclient, client, engine, events
+from llmcache import aclient, client, events, plans
 from llmcache.calls import Call
 from llmcache.controls import Controls, parse
-from llmcache.functions.arguments import canonical
+from llmcache.functions.arguments import Arguments
 from llmcache.functions.upstream import FunctionCall
 from llmcache.functions.values import Forms
 from llmcache.keys import Uncacheable
-from llmcache.outcome import SERVED
-from llmcache.own_code import called, is_running, joined_scope, planned, store_of
+from llmcache.outcome import HIT, SERVED
+from llmcache.own_code import called, changed, is_running, joined_scope, planned, store_of
 
 _DAMAGED = (ValueError, LookupError, TypeError)
 
@@ -26,7 +25,7 @@ class Cached:
 
     function: Callable[..., Any]
     name: str
-    signature: inspect.Signature
+    arguments: Arguments
     forms: Forms
     using: str | None
     controls: Controls
@@ -34,14 +33,13 @@ class Cached:
     tags: Any
     scope: Any
     namespace: Any
-    ignore: frozenset[str]
     version: Any
     is_async: bool
     streams: bool
 
     def plan(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool = False
-    ) -> tuple[FunctionCall, engine.Plan]:
+    ) -> tuple[FunctionCall, plans.Plan]:
         """A call and its plan.
 
         Raises:
@@ -53,7 +51,7 @@ class Cached:
         if self.version is not None:
             params["version"] = self.version
         if key is None:
-            params["arguments"] = canonical(self.signature, args, kwargs, self.ignore)
+            params["arguments"] = self.arguments.canonical(args, kwargs)
         else:
             params["key"] = key
         call = Call(
@@ -70,7 +68,7 @@ class Cached:
     def _controls(self, args: tuple[Any, ...], kwargs: dict[str, Any], refresh: bool) -> Controls:
         base = self.controls
         own = called(self.scope, "scope", *args, **kwargs) or base.scope
-        changes: dict[str, Any] = {"scope": joined_scope(own, engine.configured_scope())}
+        changes: dict[str, Any] = {"scope": joined_scope(own, plans.configured_scope())}
         if callable(self.tags):
             tags = parse({"tags": called(self.tags, "tags", *args, **kwargs)}).tags
             changes["tags"] = tuple(sorted({*base.tags, *tags}))
@@ -78,7 +76,7 @@ class Cached:
             changes["namespace"] = called(self.namespace, "namespace", *args, **kwargs)
         if refresh:
             changes["no_cache"] = True
-        return replace(base, **changes)
+        return changed(base, changes)
 
     def _bypassed(self, error: Uncacheable) -> None:
         events.warn_once("uncacheable", "%s bypasses the cache: %s", self.name, error)
@@ -98,7 +96,9 @@ class Cached:
         if is_running(plan):
             return asked.start()
         answer: Any = client.carry_out(plan)
-        if answer.cache.outcome not in SERVED:
+        if answer.cache.outcome == HIT:
+            asked.plan = None  # each knows the other: the collector of garbage would have to come
+        elif answer.cache.outcome not in SERVED:
             return asked.value
         try:
             return self.forms.opened(answer.raw, answer.cache)
@@ -118,7 +118,9 @@ class Cached:
         if is_running(plan):
             return await asked.start()
         answer: Any = await aclient.carry_out(plan)
-        if answer.cache.outcome not in SERVED:
+        if answer.cache.outcome == HIT:
+            asked.plan = None  # each knows the other: the collector of garbage would have to come
+        elif answer.cache.outcome not in SERVED:
             return asked.value
         try:
             return self.forms.opened(answer.raw, answer.cache)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from llmcache.exceptions import InvalidRequest
+from llmcache.functions.arguments import Arguments
 from llmcache.functions.calling import Cached
 from llmcache.functions.values import Forms
 from llmcache.own_code import base_controls, check_text
@@ -86,25 +87,29 @@ def cached(
         raise InvalidRequest(f"version must be a string or an integer, not {version!r}.")
     if returns is not None and not hasattr(returns, "model_validate_json"):
         raise InvalidRequest(f"returns must be a pydantic class, not {returns!r}.")
-    arguments: dict[str, Any] = {
+    said: dict[str, Any] = {
         "using": using,
         "controls": base_controls(given, {"ttl": ttl, "tags": tags, "namespace": namespace}),
         "key": key,
         "tags": tags,
         "scope": scope,
         "namespace": namespace,
-        "ignore": frozenset(ignore),
         "version": version,
     }
+    ignored = frozenset(ignore)
 
     def decorate(decorated: F) -> F:
-        return _decorated(_described(decorated, arguments, returns, store_none))  # type: ignore[no-any-return]
+        return _decorated(_described(decorated, said, ignored, returns, store_none))  # type: ignore[no-any-return]
 
     return decorate if function is None else decorate(function)
 
 
 def _described(
-    function: Any, arguments: dict[str, Any], returns: type | None, store_none: bool
+    function: Any,
+    said: dict[str, Any],
+    ignore: frozenset[str],
+    returns: type | None,
+    store_none: bool,
 ) -> Cached:
     if isinstance(function, (staticmethod, classmethod)):
         raise InvalidRequest(
@@ -124,7 +129,7 @@ def _described(
         ) from error
     parameters = signature.parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    for name in arguments["ignore"]:
+    for name in ignore:
         if name not in parameters and not takes_any:
             raise InvalidRequest.unknown("argument in ignore", name, parameters)
     streams = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
@@ -132,11 +137,11 @@ def _described(
     return Cached(
         function=function,
         name=f"{named.__module__}.{named.__qualname__}",
-        signature=signature,
+        arguments=Arguments(signature, ignore),
         forms=Forms(function, returns, store_none=store_none),
         is_async=iscoroutinefunction(function) or inspect.isasyncgenfunction(function),
         streams=streams,
-        **arguments,
+        **said,
     )
 
 

@@ -12,6 +12,7 @@ from time import time
 from typing import Final
 
 from llmcache.outcome import BYPASS, COALESCED, ERROR, HIT, STALE, CacheInfo
+from llmcache.pricing import cost_of
 
 CACHE: Final = "llmcache"
 """The name of this cache in `Cache-Status`."""
@@ -44,10 +45,10 @@ def headers_for(info: CacheInfo, *, expose: bool = True) -> dict[str, str]:
         headers["X-LLMCache-Similarity"] = f"{info.similarity:.4f}"
     if info.items is not None:
         headers["X-LLMCache-Items"] = f"{info.items[0]}/{info.items[1]}"
-    if info.hit and info.saved_tokens:
-        headers["X-LLMCache-Saved-Tokens"] = str(info.saved_tokens)
-        if info.saved_cost:
-            headers["X-LLMCache-Saved-Cost"] = f"{info.saved_cost:.8f}".rstrip("0")
+    if info.hit and (saved := info.saved_usage).total:
+        headers["X-LLMCache-Saved-Tokens"] = str(saved.total)
+        if cost := cost_of(info.priced_as, saved):
+            headers["X-LLMCache-Saved-Cost"] = f"{cost:.8f}".rstrip("0")
     return headers
 
 
@@ -90,10 +91,14 @@ def _status(info: CacheInfo, *, expose: bool = True) -> str:
 
 
 def _printable(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     return _NOT_PRINTABLE.sub("?", text)
 
 
 def _quoted(text: str) -> str:
     """A string of RFC 8941: printable ASCII, quotes and backslashes escaped."""
-    shown = _printable(text[:_LONGEST_DETAIL]).replace("\\", "\\\\").replace('"', '\\"')
+    shown = _printable(text[:_LONGEST_DETAIL])
+    if "\\" in shown or '"' in shown:
+        shown = shown.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{shown}"'

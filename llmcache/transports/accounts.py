@@ -34,6 +34,7 @@ QUERY_CREDENTIALS: Final = frozenset(
     {"access_token", "api-key", "api_key", "apikey", "key", "subscription-key"}
 )
 _NAMES: Final = frozenset({"openai-organization", "openai-project"})
+_TELLING: Final = CREDENTIALS - {"cookie"}
 _SHORTEST_SECRET: Final = 6
 _SALT: Final = "llmcache.transports.account"
 # Set by load balancers and guards in front of the providers; another with almost every answer.
@@ -92,11 +93,11 @@ def secrets(headers: Mapping[str, str]) -> list[bytes]:
 
 
 def _mark(headers: Mapping[str, str], query: Mapping[str, Any]) -> str:
-    said = {name: headers[name] for name in CREDENTIALS & headers.keys() if name != "cookie"}
+    said = {name: headers[name] for name in _TELLING if name in headers}
     cookies = _lasting(headers.get("cookie", ""))
     if cookies:
         said["cookie"] = cookies
-    asked = {name: query[name] for name in QUERY_CREDENTIALS & query.keys()}
+    asked = {name: query[name] for name in QUERY_CREDENTIALS if name in query}
     value = orjson.dumps([said, asked], option=orjson.OPT_SORT_KEYS)
     return salted_hmac(_SALT, value, algorithm="sha256").hexdigest()[:32]
 

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from llmcache import controls, events, state
 from llmcache.caching import Cache, for_alias
 from llmcache.calls import KINDS
-from llmcache.engine import Plan, plan
+from llmcache.engine import plan
 from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.http import event_stream
+from llmcache.plans import Plan
 from llmcache.response import Response
 from llmcache.transports import connections, reading, replies
 from llmcache.transports.accounts import Account, checked

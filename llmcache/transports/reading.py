@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -60,14 +61,19 @@ class Asked:
     Attributes:
         fields: the body's fields as they were sent; {} of a form.
         text_type: the content type of a transcript that was asked for as plain text.
-        secrets: what no error may show.
+        headers: by their names in lower case.
     """
 
     call: Call
     identity: str
     fields: Mapping[str, Any]
     text_type: str | None
-    secrets: list[bytes]
+    headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def secrets(self) -> list[bytes]:
+        """What no error may show."""
+        return accounts.secrets(self.headers)
 
 
 def place_of(request: Any, paths: Mapping[str, str] | None) -> Place | None:
@@ -85,7 +91,7 @@ def place_of(request: Any, paths: Mapping[str, str] | None) -> Place | None:
     if found is None:
         return None
     kind, base = found
-    headers: dict[str, str] = dict(request.headers.items())
+    headers = _headers(request.headers)
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     wanted = "multipart/form-data" if kind == "transcription" else "application/json"
     if content_type != wanted or headers.get("content-encoding", "identity") != "identity":
@@ -98,8 +104,21 @@ def place_of(request: Any, paths: Mapping[str, str] | None) -> Place | None:
     )
 
 
+def _headers(given: Any) -> dict[str, str]:
+    """The headers by their names in lower case; values of one name are joined."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in given.raw:
+        if not (raw_name.isascii() and raw_value.isascii()):
+            return dict(given.items())  # the library finds out in which encoding they are
+        name, value = raw_name.decode().lower(), raw_value.decode()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
 def _query(text: str) -> dict[str, Any]:
     """A query's values by name; a list where a name comes several times."""
+    if not text:
+        return {}
     values: dict[str, Any] = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         values.setdefault(name, []).append(value)
@@ -154,18 +173,23 @@ def asked_of(
         identity=identity,
         fields={} if kind == "transcription" else fields,
         text_type=requests.text_format(fields) if kind == "transcription" else None,
-        secrets=accounts.secrets(headers),
+        headers=headers,
     )
 
 
 def _asking(headers: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in asking_headers(headers).items()
-        if name not in _CARRYING
+    return {name: value for name, value in headers.items() if _asks(name)}
+
+
+@lru_cache(maxsize=1024)
+def _asks(name: str) -> bool:
+    """Whether a header can change the answer. SDKs send the same dozen with each request."""
+    return (
+        name in asking_headers({name: ""})
+        and name not in _CARRYING
         and name not in accounts.CREDENTIALS
         and not instructions.are_for_us(name)
-    }
+    )
 
 
 def _deployment(base_url: str) -> str | None:

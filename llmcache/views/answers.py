@@ -6,7 +6,7 @@ follows is the body as it is or, of a stream, a line for each chunk.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -92,8 +92,13 @@ def _reported(response: HttpResponse) -> dict[str, Any]:
     return {"usage": parsed["usage"]} | ({"model": model} if isinstance(model, str) else {})
 
 
-def opened(payload: bytes, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+def opened(
+    payload: bytes, request: HttpRequest, told: Mapping[str, str]
+) -> HttpResponse | StreamingHttpResponse:
     """The answer that a payload holds; a stream is async where the request came by ASGI.
+
+    Args:
+        told: headers that say where it came from; no entry has any of their names.
 
     Raises:
         ValueError, LookupError, TypeError: it is not of the format that this version writes.
@@ -102,7 +107,7 @@ def opened(payload: bytes, request: HttpRequest) -> HttpResponse | StreamingHttp
     head = orjson.loads(start)
     if head["version"] != VERSION:
         raise ValueError(f"an answer of format {head['version']}")
-    headers = dict(head["headers"])
+    headers = {**dict(head["headers"]), **told}
     if request.method == "HEAD":
         response = HttpResponse(status=head["status"], headers=headers)
         if not head.get("stream") and "Content-Length" not in response:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import tzinfo
 from hashlib import sha256
 from typing import Any, Final
 
 import orjson
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
-from django.utils.timezone import get_current_timezone_name
-from django.utils.translation import get_language
 
 from llmcache.keys import file_digest
+from llmcache.request_headers import header
 from llmcache.views.scopes import hashed
 
 _TOKEN: Final = "csrfmiddlewaretoken"  # noqa: S105
@@ -22,12 +23,19 @@ _FILES: Final = "multipart/form-data"
 _LONG_NUMBER: Final = re.compile(rb"\d{17}")
 
 
-def params_of(request: HttpRequest, vary_on: tuple[str, ...], key: str | None) -> dict[str, Any]:
+def params_of(
+    request: HttpRequest,
+    vary_on: tuple[str, ...],
+    key: str | None,
+    language: str | None,
+    time_zone: tzinfo,
+) -> dict[str, Any]:
     """The call's parameters, by name. A HEAD request has those of the GET request it stands for.
 
     Args:
         vary_on: names of headers that are part of the key; their values show up hashed.
         key: the site's own key, in place of path, query and body.
+        language, time_zone: those in force.
 
     Raises:
         RequestDataTooBig, RawPostDataException, SuspiciousOperation: the body cannot be read.
@@ -35,21 +43,36 @@ def params_of(request: HttpRequest, vary_on: tuple[str, ...], key: str | None) -
     params: dict[str, Any] = {"method": "GET" if request.method == "HEAD" else request.method}
     if key is None:
         params["path"] = f"{request.scheme}://{request.get_host()}{request.path}"
-        if request.GET:
+        if _has_query(request) and request.GET:
             params["query"] = dict(request.GET.lists())
         params |= _body(request)
     else:
         params["key"] = key
     if settings.USE_I18N:
-        params["language"] = getattr(request, "LANGUAGE_CODE", None) or get_language()
+        params["language"] = getattr(request, "LANGUAGE_CODE", None) or language
     if settings.USE_TZ:
-        params["time_zone"] = get_current_timezone_name()
+        params["time_zone"] = time_zone.tzname(None) or str(time_zone)
     if vary_on:
         params["headers"] = {
-            name.lower(): hashed(value) if (value := request.headers.get(name)) else None
+            name.lower(): hashed(value) if (value := header(request, name)) else None
             for name in vary_on
         }
     return params
+
+
+def _has_query(request: HttpRequest) -> bool:
+    """False only where `request.GET`, which parses, would be empty."""
+    return bool(request.META.get("QUERY_STRING")) or "GET" in request.__dict__
+
+
+def _has_no_body(request: HttpRequest) -> bool:
+    """True only where nothing is to be read: WSGI knows no body without a length, and a test or a
+    middleware may have put one there."""
+    return (
+        isinstance(request, WSGIRequest)
+        and request.META.get("CONTENT_LENGTH") in (None, "", "0")
+        and not hasattr(request, "_body")
+    )
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:
@@ -64,6 +87,8 @@ def _body(request: HttpRequest) -> dict[str, Any]:
             for name, each in request.FILES.lists()
         }
         return {"format": "form", "body": _fields(request), "files": files}
+    if _has_no_body(request):
+        return {}
     raw = request.body
     if not raw:
         return {}

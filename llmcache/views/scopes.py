@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from llmcache import conf
 from llmcache.exceptions import InvalidRequest
+from llmcache.request_headers import header
 
 Rule = str | Callable[[Any], Any] | None
 """What a decorator's `scope` or REQUEST_SCOPE can be."""
@@ -106,9 +107,9 @@ def _by_user(user: str | None, request: HttpRequest) -> Scope:
     sends another's token gets another's answer."""
     who = [user or _session(request)]
     who += [
-        f"{name.lower()}:{_hashed(request.headers[name])}"
+        f"{name.lower()}:{_hashed(value)}"
         for name in CREDENTIALS
-        if name in request.headers
+        if (value := header(request, name)) is not None
     ]
     value = " ".join(part for part in who if part) or None
     return Scope(value, False, ("Cookie", *CREDENTIALS), value is not None)

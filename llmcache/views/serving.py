@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -11,15 +11,24 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.request import RawPostDataException
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.cache import patch_vary_headers
 
-from llmcache import aclient, arecording, client, conf, engine, events, recording
+from llmcache import aclient, arecording, client, conf, events, plans, recording
 from llmcache.calls import Call
 from llmcache.controls import NO_CONTROLS, Controls, parse
 from llmcache.exceptions import NotCached
 from llmcache.http import cache_control, cache_status
-from llmcache.outcome import SERVED, CacheInfo
-from llmcache.own_code import called, is_running, joined_scope, line, planned, store_of
+from llmcache.outcome import HIT, SERVED, CacheInfo
+from llmcache.own_code import (
+    called,
+    changed,
+    is_running,
+    joined_scope,
+    line,
+    planned,
+    store_of,
+)
+from llmcache.request_headers import header
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.views import answers
@@ -62,14 +71,14 @@ class Visit:
         self.asked = ViewCall(view, name, request, args, kwargs, scope, options.vary_on)
         self.started = perf_counter()
 
-    def plan(self, *, is_async: bool) -> engine.Plan:
+    def plan(self, *, is_async: bool) -> plans.Plan:
         """The request's plan; one that bypasses the cache if the body cannot be read."""
         options, asked = self.options, self.asked
         given = (self.request, *asked.args)
         key = called(options.key, "key", *given, **asked.kwargs)
         caching: bool | None = None
         try:
-            params = params_of(self.request, options.vary_on, key)
+            params = params_of(self.request, options.vary_on, key, asked.language, asked.time_zone)
         except (RequestDataTooBig, RawPostDataException) as error:
             events.warn_once("uncacheable", "%s bypasses the cache: %s", asked.view_name, error)
             params, caching = {}, False
@@ -88,7 +97,7 @@ class Visit:
     ) -> Controls:
         options, base = self.options, self.options.controls
         changes: dict[str, Any] = {
-            "scope": joined_scope(self.scope.value, base.scope or engine.configured_scope())
+            "scope": joined_scope(self.scope.value, base.scope or plans.configured_scope())
         }
         if callable(options.tags):
             tags = parse({"tags": called(options.tags, "tags", *given, **kwargs)}).tags
@@ -103,19 +112,20 @@ class Visit:
         if allowed is None:
             allowed = conf.config().client_controls
         if allowed:
-            changes |= _asked_for(self.request.headers, allowed, base)
-        return replace(base, **changes)
+            changes |= _asked_for(self.request, allowed, base)
+        return changed(base, changes)
 
     # --- answers ---
 
     def from_cache(self, answer: Response) -> Any:
         """The response that a payload amounts to; None, counted and logged, if it is damaged."""
+        told = cache_status.headers_for(answer.cache, expose=self.options.expose)
         try:
-            response = answers.opened(answer.raw, self.request)
+            response = answers.opened(answer.raw, self.request, told)
         except (ValueError, LookupError, TypeError) as error:
             events.warn_once("unreadable", "%s: an entry cannot be used: %r", self.name, error)
             return None
-        return self.headed(response, answer.cache)
+        return self._kept_apart(response)
 
     @property
     def name(self) -> str:
@@ -147,17 +157,19 @@ class Visit:
     def _kept_apart(self, response: Any) -> Any:
         scope = self.scope
         names = (*self.options.vary_on, *scope.vary)
-        if names:
+        if names and (response.has_header("Vary") or "*" in names):
             patch_vary_headers(response, names)
+        elif names:
+            response.headers["Vary"] = ", ".join(names)
         if scope.private and not response.has_header("Cache-Control"):
-            patch_cache_control(response, private=True)
+            response.headers["Cache-Control"] = "private"
         return response
 
-    def passed_on(self, plan: engine.Plan, reason: str) -> Any:
+    def passed_on(self, plan: plans.Plan, reason: str) -> Any:
         """The view's own response, which is not stored and not counted."""
         return self.headed(self.asked.response, plan.info(plan.outcome, reason))
 
-    def may_record(self, plan: engine.Plan) -> bool:
+    def may_record(self, plan: plans.Plan) -> bool:
         """Whether the view's stream is to be recorded. If it may not be, `plan.reason` says why."""
         response = self.asked.response
         if not isinstance(response, StreamingHttpResponse):
@@ -184,11 +196,12 @@ class Visit:
             self.asked.refuse(reason)
 
 
-def _asked_for(
-    headers: Mapping[str, str], allowed: Collection[str], base: Controls
-) -> dict[str, Any]:
+def _asked_for(request: HttpRequest, allowed: Collection[str], base: Controls) -> dict[str, Any]:
     """What the visitor's Cache-Control changes in the view's controls."""
-    found = cache_control.controls_of(headers.get("Cache-Control"), allowed, headers.get("Pragma"))
+    said, pragma = header(request, "Cache-Control"), header(request, "Pragma")
+    if said is None and pragma is None:
+        return {}
+    found = cache_control.controls_of(said, allowed, pragma)
     if not found:
         return {}
     asked = parse(found)
@@ -227,12 +240,14 @@ def serve(visit: Visit) -> Any:
 
 def _answered(visit: Visit, answer: Any) -> Any:
     """The view's own response, or that of an entry; None if the entry is damaged."""
+    if answer.cache.outcome == HIT:
+        visit.asked.plan = None  # each knows the other: the collector of garbage would have to come
     if answer.cache.outcome in SERVED:
         return visit.from_cache(answer)
     return visit.headed(visit.asked.response, answer.cache)
 
 
-def _own_failure(visit: Visit, plan: engine.Plan) -> Any:
+def _own_failure(visit: Visit, plan: plans.Plan) -> Any:
     """What this visitor gets where an old answer was hoped for in vain."""
     asked = visit.asked
     if asked.error is not None:
@@ -242,7 +257,7 @@ def _own_failure(visit: Visit, plan: engine.Plan) -> Any:
     return visit.passed_on(plan, "not stored: the view failed")
 
 
-def _streamed(visit: Visit, plan: engine.Plan) -> Any:
+def _streamed(visit: Visit, plan: plans.Plan) -> Any:
     """The view's stream, which is stored at its end if that is clean."""
     response = visit.asked.response
     if not visit.may_record(plan):
@@ -289,6 +304,7 @@ def _passed_on(visit: Visit, stream: Any) -> Iterator[bytes]:
 async def aserve(visit: Visit) -> Any:
     """As `serve`, for an async view."""
     asked = visit.asked
+    asked.note_task()
     plan = visit.plan(is_async=True)
     if is_running(plan):
         return await asked.arun()

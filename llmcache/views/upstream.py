@@ -38,6 +38,7 @@ class ViewCall(OwnCode):
         error: how it failed, if it did.
         chunk: what its stream has given last.
         private: why its stream is private, as far as the view has shown before the stream began.
+        language, time_zone: those in force when the visitor came.
     """
 
     def __init__(
@@ -58,19 +59,23 @@ class ViewCall(OwnCode):
         self.chunk = b""
         self.private = ""
         self.error: Exception | None = None
-        self._place = _place()
-        self._language = translation.get_language()
-        self._time_zone = timezone.get_current_timezone()
+        self.language = translation.get_language()
+        self.time_zone = timezone.get_current_timezone()
+        self._place: object = threading.current_thread()
 
     @property
     def strict(self) -> bool:
         """Whether the answer may not depend on who asks."""
         return self.scope.value is None and not self.scope.shared
 
+    def note_task(self) -> None:
+        """Note the task that the visitor is served by."""
+        self._place = asyncio.current_task()
+
     # --- run by the drivers ---
 
     def call(self, request: UpstreamRequest) -> bytes:
-        if _place() != self._place:
+        if threading.current_thread() is not self._place:
             return self._renewed()
         with self._asking(self.request) as watch:
             response = self.view(self.request, *self.args, **self.kwargs)
@@ -79,7 +84,7 @@ class ViewCall(OwnCode):
             return self._taken(response, watch)
 
     async def acall(self, request: UpstreamRequest) -> bytes:
-        if _place() != self._place:
+        if asyncio.current_task() is not self._place:
             return await self._arenewed()
         with self._asking(self.request) as watch:
             response = await self.arun(self.request)
@@ -142,8 +147,8 @@ class ViewCall(OwnCode):
         watch = Watch(request, strict=self.strict)
         with (
             self.running(),
-            translation.override(self._language),
-            timezone.override(self._time_zone),
+            translation.override(self.language),
+            timezone.override(self.time_zone),
         ):
             response = self.view(request, *self.args, **self.kwargs)
             if callable(getattr(response, "render", None)):
@@ -172,15 +177,6 @@ class ViewCall(OwnCode):
         if response.streaming:
             return b"\n".join((answers.head_of_stream(response), *lines))
         return answers.whole(response)
-
-
-def _place() -> object:
-    """The task or, where there is none, the thread that this runs in."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
-    return task or threading.get_ident()
 
 
 def _detached(request: HttpRequest) -> HttpRequest:

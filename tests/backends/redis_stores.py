@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
@@ -28,6 +32,16 @@ def through(backend: str, location: Any, **description: Any) -> RedisCommands:
         store = DjangoCacheBackend(BackendSettings(alias="r", key_prefix=unique()))
         assert isinstance(store, RedisCommands)
         return store
+
+
+@contextmanager
+def nothing_left_open() -> Iterator[None]:
+    """Connections that were opened meanwhile have been closed, not just forgotten."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield
+        gc.collect()
+    assert [str(one.message) for one in told if one.category is ResourceWarning] == []
 
 
 def makers() -> dict[str, Any]:

@@ -77,6 +77,17 @@ def redis(request: pytest.FixtureRequest) -> Make:
     return make
 
 
+def redis_cluster(request: pytest.FixtureRequest) -> Make:
+    url, place = request.getfixturevalue("redis_cluster").url, unique()
+
+    def make(**changes: Any) -> BaseBackend:
+        changes["key_prefix"] = f"{place}{changes.get('key_prefix', '')}"
+        changes["options"] = {"cluster": True, **changes.get("options", {})}
+        return RedisBackend(BackendSettings(alias="cluster", location=url, **changes))
+
+    return make
+
+
 def disk(request: pytest.FixtureRequest) -> Make:
     place = directory(request) / "entries"
 
@@ -228,6 +239,7 @@ FACTORIES: dict[str, Factory] = {
     "memory": memory,
     "layered-memory": layered(memory, memory),
     "redis": redis,
+    "redis-cluster": redis_cluster,
     "s3": s3,
     "semantic-local": semantic_local,
     "semantic-redis": semantic_redis,

@@ -23,7 +23,7 @@ ONE, OTHER = CLAIM + b"\x00one", CLAIM + b"\xffother"
 
 
 WITH_CLAIMS = [
-    *("disk", "django-redis", "django-redis-package", "redis"),
+    *("disk", "django-redis", "django-redis-package", "redis", "redis-cluster"),
     *("semantic-local", "semantic-redis", "unknown-cache"),
 ]
 over_all = pytest.mark.parametrize("make", WITH_CLAIMS, indirect=True)

@@ -14,11 +14,13 @@ from django.test import override_settings
 from llmcache.backends.django import DjangoCacheBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.backends.redis_commands import RedisCommands
+from llmcache.backends.redis_slots import slot_of
+from llmcache.backends.semantic.redis import RedisSemanticBackend
 from llmcache.conf import BackendSettings
 from tests.backends.stores import unique
 from tests.servers.redis import RedisServer, own_server
 
-A = sha256(b"a").hexdigest()
+A, B = (sha256(name).hexdigest() for name in (b"a", b"b"))
 CLASSES = ("django.core.cache.backends.redis.RedisCache", "django_redis.cache.RedisCache")
 BYTES = b"\xff\x00 no text"
 
@@ -100,10 +102,63 @@ def test_what_redis_py_does_not_take_is_refused_at_once(url: str, options: dict[
         through(CLASSES[1], url, CONNECTION_POOL_KWARGS=options)
 
 
+@pytest.mark.parametrize(
+    ("location", "options", "words"),
+    [
+        ("redis://h/1", {}, "database 0 only, not 1; keep aliases apart by KEY_PREFIX"),
+        ("", {"host": "h", "db": 2}, "database 0 only"),
+        ("unix:///run/redis.sock", {}, "begin with redis://"),
+        ("redis://h,rediss://i", {}, "differ in host and port only"),
+        ("redis://u:a@h,redis://u:b@i", {}, "differ in host and port only"),
+        ("redis://h,redis://i:port", {}, "no number"),
+        ("redis://h", {"cluster": "yes"}, "must be True or False, not 'yes'"),
+        ("redis://h", {"read_from_replicas": 1}, "must be True or False"),
+        ("redis://h", {"cluster": False, "read_from_replicas": True}, "name the replicas"),
+        ("redis://h", {"passwrod": "x"}, "'password'"),
+    ],
+)
+def test_what_a_cluster_has_not_is_refused_at_once(
+    location: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=words):
+        direct(location, **{"cluster": True, **options})
+
+
+def test_vectors_are_not_searched_in_a_cluster() -> None:
+    described = BackendSettings(alias="v", location="redis://h", options={"cluster": True})
+    with pytest.raises(ImproperlyConfigured, match=r"^LLMCACHE\['v'\].*single Redis with search"):
+        RedisSemanticBackend(described)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "ids"),
+    [
+        ("shop", []),
+        ("{shop}", ["llmcache.W112"]),
+        ("a{b}c", ["llmcache.W112"]),
+        ("{}shop", []),
+        ("{shop", []),
+    ],
+)
+def test_a_prefix_that_puts_all_entries_on_one_node_is_warned_of(
+    prefix: str, ids: list[str]
+) -> None:
+    for in_cluster in (True, False):
+        options = {"cluster": in_cluster}
+        settings = BackendSettings(
+            alias="r", location="redis://h", key_prefix=prefix, options=options
+        )
+        found = [message.id for message in RedisBackend(settings).check()]
+        assert found == (ids if in_cluster else [])
+        store = RedisBackend(settings)
+        assert (len({slot_of(store.make_key(d)) for d in (A, B)}) == 1) is bool(ids)
+
+
 def test_a_password_with_a_slash_is_in_no_error() -> None:
     url = "redis://:hush/hush@127.0.0.1:6379/0"
     for make in (
         direct,
+        lambda url: direct(f"redis://127.0.0.1,{url}", cluster=True),
         lambda url: through(CLASSES[0], url),
         lambda url: through(CLASSES[1], url),
     ):

@@ -16,7 +16,7 @@ from django.utils.safestring import mark_safe
 from pydantic import BaseModel, SecretStr
 
 from llmcache.decorators import cached
-from llmcache.functions.arguments import canonical
+from llmcache.functions.arguments import Arguments
 from llmcache.keys import Uncacheable
 from llmcache.keys import canonical as canonical_json
 from tests.decorators.functions import Way
@@ -58,7 +58,7 @@ DIFFERENT: list[Any] = [
 
 def digest(value: Any) -> bytes:
     signature = inspect.signature(lambda value: None)
-    return canonical_json(canonical(signature, (value,), {}, ()))
+    return canonical_json(Arguments(signature).canonical((value,), {}))
 
 
 def test_values_that_a_function_can_tell_apart_have_keys_of_their_own() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import of_disk, of_redis, of_s3
+from tests.faults import of_cluster, of_disk, of_redis, of_s3
 from tests.faults.parts import Fault
 
 FAULTS: dict[str, Fault] = {
@@ -14,6 +14,8 @@ FAULTS: dict[str, Fault] = {
     "redis is full": of_redis.redis_is_full,
     "redis restarts": of_redis.redis_restarts,
     "redis fails over": of_redis.redis_fails_over,
+    "cluster node hangs": of_cluster.cluster_node_hangs,
+    "cluster fails over": of_cluster.cluster_fails_over,
     "s3 fails": of_s3.s3_fails,
     "s3 is too slow": of_s3.s3_is_too_slow,
     "s3 cuts bodies": of_s3.s3_cuts_bodies,

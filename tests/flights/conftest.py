@@ -10,7 +10,6 @@ import pytest
 
 from tests.ledger.processes import Site
 from tests.servers.provider import Provider
-from tests.servers.redis import RedisServer
 
 
 def memory_database() -> dict[str, Any]:
@@ -20,12 +19,15 @@ def memory_database() -> dict[str, Any]:
 @pytest.fixture(params=["redis", "disk"])
 def site(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider) -> Callable[..., Site]:
     """Makes a site of several processes with one store and one provider."""
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
+    store: dict[str, Any]
+    if request.param.startswith("redis"):
+        in_cluster = request.param == "redis-cluster"
+        server = request.getfixturevalue("redis_cluster" if in_cluster else "redis_server")
         store = {
             "BACKEND": "llmcache.backends.redis.RedisBackend",
             "LOCATION": server.url,
             "KEY_PREFIX": str(tmp_path),
+            "OPTIONS": {"cluster": in_cluster},
         }
     else:
         store = {

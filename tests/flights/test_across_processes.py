@@ -42,7 +42,17 @@ def all_at_once(site: Site, *codes: str) -> list[str]:
         return [outcome for process in processes for outcome in process.end()]
 
 
-@pytest.mark.parametrize("codes", [[SYNC] * 4, [ASYNC] * 4, [SYNC, ASYNC, SYNC, ASYNC]])
+MIXED = [SYNC, ASYNC, SYNC, ASYNC]
+
+
+@pytest.mark.parametrize(
+    ("site", "codes"),
+    [
+        *((store, codes) for store in ("redis", "disk") for codes in ([SYNC] * 4, [ASYNC] * 4)),
+        *((store, MIXED) for store in ("redis", "redis-cluster", "disk")),
+    ],
+    indirect=["site"],
+)
 def test_a_hundred_calls_of_four_processes_are_one_upstream(
     site: Callable[..., Site], provider: Provider, codes: list[str]
 ) -> None:

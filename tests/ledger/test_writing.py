@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connections
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from llmcache import ledger
 from llmcache.figures import SUMS, moment
@@ -242,6 +243,43 @@ def test_the_log_may_be_a_sample_while_the_figures_count_all() -> None:
         ledger.write([called() for _ in range(200)], [])
     assert 0 < Call.objects.count() < 200
     assert figures()["calls"] == 220
+
+
+def test_the_log_may_be_a_sample_of_some_outcomes_only() -> None:
+    with override_settings(LLMCACHE_CONFIG={"LOG_SAMPLE": {"hit": 0, "miss": 0.5}}):
+        calls = [called(outcome) for outcome in ("hit", "miss", "failed") for _ in range(100)]
+        ledger.write(calls, [])
+    logged = {name: Call.objects.filter(outcome=name).count() for name in ("hit", "failed")}
+    assert logged == {"hit": 0, "failed": 100}
+    assert 0 < Call.objects.filter(outcome="miss").count() < 100
+    assert figures()["calls"] == 300
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 1.0])
+def test_the_index_may_count_hits_by_a_sample_while_the_figures_count_all(share: float) -> None:
+    ledger.write([], [stored(n) for n in range(2)])
+    with override_settings(LLMCACHE_CONFIG={"HIT_SAMPLE": share}):
+        for _ in range(10):
+            ledger.write([called("hit", 0) for _ in range(500)], [])
+    hits, none = (Entry.objects.get(digest=digest(n)).hits for n in (0, 1))
+    if share in (0, 1.0):
+        assert hits == 5000 * share
+    else:
+        assert 5000 * 0.6 < hits < 5000 * 1.4  # six standard deviations and more
+    assert none == 0
+    assert figures()["calls"] == 5000
+
+
+def test_hits_that_are_not_counted_touch_no_entry(database: str) -> None:
+    ledger.write([], [stored(1)])
+    with (
+        override_settings(LLMCACHE_CONFIG={"HIT_SAMPLE": 0}),
+        CaptureQueriesContext(connections[database]) as asked,
+    ):
+        ledger.write([called("hit", 1)] * 10, [])
+    statements = [query["sql"] for query in asked]
+    assert not any('llmcache_entry"' in text or "llmcache_entry`" in text for text in statements)
+    assert any("llmcache_hourlystat" in text for text in statements)
 
 
 # --- once and no more ---

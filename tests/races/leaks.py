@@ -192,7 +192,7 @@ def objects() -> dict[str, int]:
     """How many of our own objects there are that a call makes."""
     from llmcache.broadcast import AsyncBroadcast, Broadcast
     from llmcache.claims import Claim
-    from llmcache.engine import Plan
+    from llmcache.plans import Plan
 
     wanted = {kind: kind.__name__ for kind in (AsyncBroadcast, Broadcast, Claim, Plan)}
     found = dict.fromkeys(wanted.values(), 0)

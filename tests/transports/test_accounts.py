@@ -283,14 +283,14 @@ def test_the_material_of_a_key_shows_no_credential(sdk: SDK, monkeypatch: Any) -
     from llmcache import engine
 
     seen: list[bytes] = []
-    original = engine.material
+    original = engine.made_of
 
     def note(*args: Any) -> Any:
         made = original(*args)
         seen.append(orjson.dumps(made))
         return made
 
-    monkeypatch.setattr(engine, "material", note)
+    monkeypatch.setattr(engine, "made_of", note)
     ask(sdk, sdk.openai(organization="o-123", project="p-123"))
     assert len(seen) == 1
     assert SECRET.encode() not in seen[0] and b"o-123" not in seen[0]

@@ -4,7 +4,6 @@ entries.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -48,7 +47,14 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
                 f"LLMCACHE[{self.alias!r}]['OPTIONS']['algorithm'] must be one of "
                 f"{', '.join(_ALGORITHMS)}, not {self._algorithm!r}."
             )
-        database = self.connections.primary.connection_pool.connection_kwargs.get("db") or 0
+        if self.in_cluster:
+            raise ImproperlyConfigured(
+                f"LLMCACHE[{self.alias!r}] names a Redis Cluster, whose nodes search only what "
+                "each has. Name a single Redis with search here; a LayeredBackend of this store "
+                "over one with RedisBackend in the cluster keeps the answers in both."
+            )
+        primary: Any = self.connections.primary
+        database = primary.connection_pool.connection_kwargs.get("db") or 0
         if database != 0:
             raise ImproperlyConfigured(
                 f"LLMCACHE[{self.alias!r}] names database {database}, but Redis searches vectors "
@@ -63,7 +69,8 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
     def _make_index(self, dimension: int) -> None:
         from llmcache.backends.semantic.redis_index import make
 
-        make(self.connections.primary, self._layout, dimension, self._algorithm, self.alias)
+        primary: Any = self.connections.primary
+        make(primary, self._layout, dimension, self._algorithm, self.alias)
 
     # --- sync ---
 
@@ -138,7 +145,7 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
             return result
 
     async def _asend(self, commands: list[Command]) -> list[Any]:
-        async with asyncio.timeout(self.connections.bound):
+        async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             if len(commands) == 1:
                 try:

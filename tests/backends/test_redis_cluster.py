@@ -1,0 +1,308 @@
+"""What only a store in a Redis Cluster must do: find its keys, wherever they are, in few trips."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+import redis
+from django.test import override_settings
+
+import llmcache
+from llmcache import backends, maintenance
+from llmcache.backends.base import CLAIM, BaseBackend, Item
+from llmcache.backends.batched import BatchedBackend
+from llmcache.backends.redis import RedisBackend
+from llmcache.conf import BackendSettings
+from llmcache.recorder import recorder
+from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
+from tests.backends.redis_stores import nothing_left_open
+from tests.backends.stores import unique
+from tests.servers.redis import RedisServer
+from tests.servers.redis_cluster import Cluster, own_cluster, until
+
+REDIS = "llmcache.backends.redis.RedisBackend"
+MANY = list(islice(digests(), 60))
+
+
+@pytest.fixture(autouse=True)
+def patient(settings: Any) -> None:
+    """A machine under load may keep a healthy node waiting for more than our default."""
+    settings.LLMCACHE_CONFIG = {"BACKEND_TIMEOUT": 5.0}
+
+
+@pytest.fixture(params=["sync", "async"])
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    """Turns a store into one that is called by its sync or its async methods."""
+    if request.param == "sync":
+        yield lambda store: store
+        return
+    with asyncio.Runner() as runner:
+        yield lambda store: Async(store, runner)
+
+
+def counted_keys(cluster: Cluster, store: BaseBackend) -> list[int]:
+    return [len(node.ask("KEYS", f"{store.prefix}*")) for node in cluster.primaries]
+
+
+def test_entries_lie_on_all_nodes_under_the_names_of_a_single_server(
+    redis_cluster: Cluster, way: Way
+) -> None:
+    store = clustered(redis_cluster.url)
+    way(store).set_many([Item(digest, digest.encode(), 60) for digest in MANY])
+    found = counted_keys(redis_cluster, store)
+    assert sum(found) == len(MANY)
+    assert all(found)
+    single = RedisBackend(
+        BackendSettings(alias="s", location="redis://h", key_prefix=store.settings.key_prefix)
+    )
+    assert store.make_key(MANY[0]) == single.make_key(MANY[0])
+    assert way(store).clear() == len(MANY)
+    assert counted_keys(redis_cluster, store) == [0, 0, 0]
+
+
+def test_many_entries_take_one_round_trip_a_node(redis_cluster: Cluster, way: Way) -> None:
+    store = way(clustered(redis_cluster.url))
+    store.set_many([Item(digest, b"1", 60) for digest in MANY])
+    once_each = dict.fromkeys((node.port for node in redis_cluster.primaries), 1)
+    with requests() as sent:
+        store.set_many([Item(digest, b"2", 60) for digest in MANY])
+    assert sent == once_each
+    with requests() as sent:
+        assert store.get_many(MANY) == dict.fromkeys(MANY, b"2")
+    assert sent == once_each
+    with requests() as sent:
+        assert store.delete_many(MANY) == len(MANY)
+    assert sent == once_each
+
+
+def test_one_node_that_is_named_and_there_is_enough(redis_cluster: Cluster, way: Way) -> None:
+    gone = "redis://127.0.0.1:1"
+    store = way(clustered(f"{gone},{redis_cluster.primaries[2].url}"))
+    store.set_many([Item(digest, b"1", 60) for digest in MANY])
+    assert store.get_many(MANY) == dict.fromkeys(MANY, b"1")
+    assert store.clear() == len(MANY)
+
+
+def test_options_may_name_the_node(redis_cluster: Cluster) -> None:
+    options = {"cluster": True, "host": "127.0.0.1", "port": redis_cluster.primaries[0].port}
+    store = RedisBackend(BackendSettings(alias="c", key_prefix=unique(), options=options))
+    store.set_many([Item(digest, b"1", 60) for digest in MANY])
+    assert sorted(store.iterate()) == sorted(MANY)
+    assert store.clear() == len(MANY)
+
+
+def test_a_server_that_is_no_cluster_is_said_to_be_none(
+    redis_server: RedisServer, way: Way
+) -> None:
+    with pytest.raises(redis.RedisError, match="cluster support disabled"):
+        way(clustered(redis_server.url)).get(MANY[0])
+
+
+def test_no_node_that_is_there_is_an_error(way: Way) -> None:
+    with pytest.raises(redis.ConnectionError):
+        way(clustered("redis://127.0.0.1:1,redis://127.0.0.1:2")).get(MANY[0])
+
+
+@pytest.fixture(scope="module")
+def moving_cluster() -> Iterator[Cluster]:
+    """One whose slots tests move; each has keys, and so slots, of its own."""
+    with own_cluster() as cluster:
+        yield cluster
+
+
+def test_a_slot_that_has_moved_is_found_and_its_place_remembered(
+    moving_cluster: Cluster, way: Way
+) -> None:
+    store = clustered(moving_cluster.url)
+    source, target = moving_cluster.primaries[1:]
+    steps, digest = way(store), digest_on(moving_cluster, source, store)
+    steps.set_many([Item(name, b"old", 60) for name in {digest, *MANY}])
+    moving_cluster.move(store.make_key(digest), target)
+    assert steps.get_many({digest, *MANY}) == dict.fromkeys({digest, *MANY}, b"old")
+    with requests() as sent:
+        assert steps.get(digest) == b"old"
+    assert sent == {target.port: 1}
+
+
+STEPS = ["get", "get_many", "set", "replace", "touch", "delete", "claim"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("done", [True, False], ids=["moved", "on its way"])
+def test_every_step_reaches_keys_that_move(
+    moving_cluster: Cluster, way: Way, step: str, done: bool
+) -> None:
+    store = clustered(moving_cluster.url)
+    source, target = moving_cluster.primaries[1:]
+    steps, digest = way(store), digest_on(moving_cluster, source, store)
+    steps.set(digest, b"there", 60)
+    moving_cluster.move(store.make_key(digest), target, finish=done)
+    if step == "get":
+        assert steps.get(digest) == b"there"
+    elif step == "get_many":
+        assert steps.get_many([*MANY, digest]) == {digest: b"there"}
+    elif step == "set":
+        steps.set(digest, b"new", 60)
+        assert steps.get(digest) == b"new"
+    elif step == "replace":
+        assert store.replace(digest, b"there", b"new", 60) is True
+        assert steps.get(digest) == b"new"
+    elif step == "touch":
+        assert steps.touch(digest, None) is True
+        with redis.Redis(port=target.port) as raw:
+            raw.execute_command("ASKING")
+            assert raw.pttl(store.make_key(digest)) == -1
+    elif step == "delete":
+        assert steps.delete(digest) is True
+        assert steps.get(digest) is None
+    else:
+        moving_cluster.move(store.make_key(f"{digest}-claim"), target, finish=done)
+        token = CLAIM + b"one"
+        assert steps.claim(digest, token, 60) == token
+        assert steps.claimed(digest) == token
+        steps.end_claim(digest, token, None, 0)
+        assert steps.claimed(digest) is None
+
+
+def test_an_event_loop_that_ends_takes_its_connections_along(redis_cluster: Cluster) -> None:
+    store = clustered(redis_cluster.url)
+
+    async def use() -> None:
+        await asyncio.gather(*(store.aset(digest, b"1", 60) for digest in MANY[:9]))
+
+    with nothing_left_open():
+        for _ in range(3):
+            asyncio.run(use())
+    assert len(store.connections._loops) == 0
+
+
+def test_a_fork_in_the_middle_of_use_mixes_up_no_answers(redis_cluster: Cluster) -> None:
+    store = clustered(redis_cluster.url)
+    store.set_many([Item(digest, digest.encode(), 60) for digest in MANY])
+    asyncio.run(store.aget(MANY[0]))
+    child = os.fork()
+    half = MANY[::2] if child == 0 else MANY[1::2]
+    right = False
+    try:
+        if child == 0:
+            signal.alarm(20)
+        for _ in range(20):
+            right = store.get_many(half) == {digest: digest.encode() for digest in half}
+            right = right and store.get(half[0]) == half[0].encode()
+            if not right:
+                break
+        right = right and asyncio.run(store.aget(half[1])) == half[1].encode()
+    finally:
+        if child == 0:
+            os._exit(0 if right else 1)
+    assert right
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_cancelled_read_leaves_no_answer_behind_for_the_next(redis_cluster: Cluster) -> None:
+    store = clustered(redis_cluster.url)
+    node = redis_cluster.primaries[0]
+    here = [d for d in islice(digests(), 40) if redis_cluster.owner(store.make_key(d)) is node]
+    long, short = here[:2]
+
+    async def use() -> None:
+        await store.aset_many([Item(long, b"a" * 100_000, 60), Item(short, b"b", 60)])
+        for number in range(200):
+            task = asyncio.create_task(store.aget_many([long, *MANY]))
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            task.cancel()
+            assert await store.aget(short) == b"b"
+
+    asyncio.run(use())
+
+
+def test_what_waits_for_a_batch_is_sent_to_all_nodes(redis_cluster: Cluster) -> None:
+    inner = clustered(redis_cluster.url)
+    store = BatchedBackend(inner, flush_size=len(MANY))
+    for digest in MANY:
+        store.set(digest, b"1", 60)
+    assert all(counted_keys(redis_cluster, inner))
+    assert store.get_many(MANY) == dict.fromkeys(MANY, b"1")
+    store.close()
+
+
+@pytest.mark.parametrize("replica_is_there", [True, False])
+def test_reads_go_to_replicas_where_there_are_any(
+    frail_cluster: Cluster, way: Way, replica_is_there: bool
+) -> None:
+    first, replica = frail_cluster.primaries[0], frail_cluster.replicas[0]
+    store = clustered(frail_cluster.url, read_from_replicas=True)
+    steps = way(store)
+    digest = digest_on(frail_cluster, first, store)
+    elsewhere = digest_on(frail_cluster, frail_cluster.primaries[1], store)
+    steps.set_many([Item(digest, b"1", 60), Item(elsewhere, b"2", 60)])
+    until(lambda: replica.ask("DBSIZE") == first.ask("DBSIZE"), "the replica did not follow")
+    assert steps.get_many([digest, elsewhere]) == {digest: b"1", elsewhere: b"2"}
+    if not replica_is_there:
+        replica.kill()
+        assert steps.get(digest) == b"1", "a replica that is gone costs a hit"
+    with requests() as sent:
+        assert steps.get(digest) == b"1"
+        assert steps.get(elsewhere) == b"2"
+        assert steps.claimed(digest) is None
+    assert bool(sent[replica.port]) is replica_is_there
+
+
+def test_a_password_is_used_for_all_nodes_and_never_shown() -> None:
+    with own_cluster(password="s3cr3t-word") as cluster:
+        store = clustered(cluster.url, password="s3cr3t-word")
+        store.set_many([Item(digest, b"1", 60) for digest in MANY])
+        assert asyncio.run(store.aget_many(MANY)) == dict.fromkeys(MANY, b"1")
+        assert "s3cr3t" not in f"{store!r}{store.settings!r}{store.connections!r}"
+        wrong = clustered(cluster.url, password="s3cr3t-wrong")
+        with pytest.raises(redis.RedisError) as error:
+            wrong.get(MANY[0])
+        assert "s3cr3t" not in str(error.value)
+        inside = ",".join(
+            node.url.replace("redis://", "redis://:s3cr3t-word@") for node in cluster.primaries
+        )
+        assert clustered(inside).get_many(MANY) == {}
+
+
+def test_a_claim_is_looked_at_where_it_was_made(frail_cluster: Cluster, way: Way) -> None:
+    store = way(clustered(frail_cluster.url, read_from_replicas=True))
+    frail_cluster.replicas[0].send(signal.SIGSTOP)  # it hears of nothing now
+    token = CLAIM + b"one"
+    first = frail_cluster.primaries[0]
+    digest = next(d for d in digests() if frail_cluster.owner(store._claim_key(d)) is first)
+    assert store.claim(digest, token, 60) == token
+    assert store.claimed(digest) == token
+    digest = next(d for d in digests() if frail_cluster.owner(store.make_key(f"{d}-w")) is first)
+    store.post(f"{digest}-w", b"1", 60)
+    assert store.posted(f"{digest}-w") == b"1"
+
+
+@pytest.mark.django_db
+def test_evicting_by_a_tag_reaches_all_nodes(redis_cluster: Cluster) -> None:
+    options = {"cluster": True}
+    described = {"BACKEND": REDIS, "LOCATION": redis_cluster.url, "OPTIONS": options}
+    with override_settings(LLMCACHE={"default": {**described, "KEY_PREFIX": unique()}}):
+
+        def ask(text: str, **cache: Any) -> str:
+            messages = [{"role": "user", "content": text}]
+            outcome: str = llmcache.completion("m", messages=messages, cache=cache).cache.outcome
+            recorder.flush()
+            return outcome
+
+        tagged = [f"question {number}" for number in range(30)]
+        for text in tagged:
+            assert ask(text, tags=["t"]) == "miss"
+        assert ask("bystander", tags=["u"]) == "miss"
+        store = backends.stores["default"]
+        assert all(counted_keys(redis_cluster, store))
+        assert maintenance.evict(tag="t").removed == len(tagged)
+        assert sum(counted_keys(redis_cluster, store)) == 1
+        assert ask("bystander", tags=["u"]) == "hit"
+        assert store.clear() == 1
