@@ -31,7 +31,7 @@ def fill(entries: int, calls: int, *, have: int = 0) -> None:
             _CALLS.format(first=have + 1, last=calls, entries=entries, most=ASKED_MOST),
             _PAIRS.format(first=have + 1, last=entries),
             _EVICTIONS.format(first=have // 10 + 1, last=entries // 10),
-            *(() if have else (_STATS.format(hours=min(2160, entries)),)),
+            *(() if have else (_STATS.format(hours=2160 if entries >= 1000 else entries),)),
         ):
             cursor.execute(statement)
         cursor.execute("VACUUM ANALYZE")
@@ -70,7 +70,7 @@ FROM generate_series({first}, {last}) j"""
 _PAIRS: Final = """
 INSERT INTO llmcache_matchedpair (created, seen, alias, pair, digest, model, asked, stored, whole,
     similarity, how, times, same, decided_by)
-SELECT now() - i * interval '9 seconds', now() - i * interval '8 seconds', 'default',
+SELECT now() - i * interval '3 seconds', now() - i * interval '2 seconds', 'default',
     encode(sha256(('p' || i)::bytea), 'hex'), encode(sha256(('e' || i)::bytea), 'hex'),
     'model-' || i % 12, 'How is question ' || i || ' answered?', 'What answers question ' || i,
     true, 0.7 + i % 300 / 1000.0, (ARRAY['served','served','audit'])[i % 3 + 1], 1,

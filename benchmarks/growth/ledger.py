@@ -48,14 +48,14 @@ def measure(sizes: Sequence[int], tries: int) -> Iterator[tuple[int, dict[str, A
         tries: how many entries are looked up.
     """
     have = 0
-    for size in sizes:
+    for step, size in enumerate(sizes):
         tables.fill(size, size, have=have)
         have = size
         found: dict[str, Any] = {"pages": tables.pages(5 if tries > 1000 else 1)}
         found["lookup"] = _lookups(tries)
         found["flush"] = _flushes()
         _run(*_FORGET)
-        found["tasks"] = dict(_tasks(last=size == sizes[-1]))
+        found["tasks"] = dict(_tasks(step, last=size == sizes[-1]))
         yield size, found
 
 
@@ -142,15 +142,19 @@ class Task:
     memory: int
 
 
-def _tasks(*, last: bool) -> Iterator[tuple[str, Task]]:
+def _tasks(step: int, *, last: bool) -> Iterator[tuple[str, Task]]:
+    """Evict one in a hundred entries, let one in ten expire, and one in ten calls grow old."""
     _run(
-        """INSERT INTO llmcache_entrytag (entry_id, name)
-        SELECT id, 'many' FROM llmcache_entry WHERE id % 100 = 50 ON CONFLICT DO NOTHING"""
+        f"""INSERT INTO llmcache_entrytag (entry_id, name)
+        SELECT id, 'many' FROM llmcache_entry WHERE id % 100 = {50 + step}"""
     )
     yield "evict by a tag", _watched(lambda: maintenance.evict(tag="many").removed)
-    _run("UPDATE llmcache_entry SET kept_until = now() WHERE id % 10 = 4")
+    _run(f"UPDATE llmcache_entry SET kept_until = now() WHERE id % 10 = {4 + step}")
     yield "sweep the index", _watched(_sweep)
-    _run("UPDATE llmcache_call SET created = now() - interval '31 days' WHERE id % 10 = 4")
+    _run(
+        f"""UPDATE llmcache_call SET created = now() - interval '31 days'
+        WHERE id % 10 = {4 + step}"""
+    )
     yield "prune the log", _watched(_sweep)
     if last:
         yield "roll up", _watched(rollup.roll_up)
