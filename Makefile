@@ -11,7 +11,7 @@ SOAK_MINUTES ?= 10
 
 LITELLM = .venv-litellm
 
-.PHONY: demo test test-litellm lint types fuzz leaks soak faults bench docs ci clean
+.PHONY: demo test test-litellm lint types fuzz leaks soak faults bench scale docs ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -76,6 +76,10 @@ bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, meas
 		apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 || true
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.capacity
+
+scale: $(READY)  ## how everything grows, from a thousand entries to a million: half an hour
+	@mkdir -p var
+	$(BIN)/python -m benchmarks.scale --json var/scale.json --svg docs/pictures
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run

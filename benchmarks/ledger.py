@@ -11,13 +11,14 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import mean, median, quantiles
+from statistics import median
 from time import perf_counter, process_time, sleep, thread_time
 from typing import Any
 
 import django
 
 from benchmarks import tables
+from benchmarks.timing import spread
 
 QUESTION = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * 1000}]}
 RATE = 10_000  # hits a second
@@ -140,8 +141,8 @@ def keeps_up() -> dict[str, Any]:
         "flush_s_of_10000": sum(flush[0] for flush in flushes) / made * 1e4,
         "flush_cpu_s_of_10000": sum(flush[1] for flush in flushes) / made * 1e4,
         "largest_flush": max(flush[2] for flush in flushes),
-        "alone": _spread(alone),
-        "beside": _spread(beside),
+        "alone": _microseconds(alone),
+        "beside": _microseconds(beside),
     }
     print(
         f"{made / SECONDS:,.0f} hits/s for {SECONDS} s: {made:,} made, "
@@ -178,10 +179,8 @@ def _at_rate() -> list[float]:
     return taken
 
 
-def _spread(taken: list[float]) -> dict[str, float]:
-    cuts = quantiles(taken, n=1000)
-    spread = {"mean": mean(taken), "p50": cuts[499], "p99": cuts[989], "p999": cuts[998]}
-    return {name: seconds * 1e6 for name, seconds in spread.items()}
+def _microseconds(taken: list[float]) -> dict[str, float]:
+    return {name: seconds * 1e6 for name, seconds in spread(taken).items()}
 
 
 if __name__ == "__main__":

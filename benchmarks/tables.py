@@ -31,7 +31,7 @@ def fill(entries: int, calls: int, *, have: int = 0) -> None:
             _CALLS.format(first=have + 1, last=calls, entries=entries, most=ASKED_MOST),
             _PAIRS.format(first=have + 1, last=entries),
             _EVICTIONS.format(first=have // 10 + 1, last=entries // 10),
-            *(() if have else (_STATS,)),
+            *(() if have else (_STATS.format(hours=2160 if entries >= 1000 else entries),)),
         ):
             cursor.execute(statement)
         cursor.execute("VACUUM ANALYZE")
@@ -70,7 +70,7 @@ FROM generate_series({first}, {last}) j"""
 _PAIRS: Final = """
 INSERT INTO llmcache_matchedpair (created, seen, alias, pair, digest, model, asked, stored, whole,
     similarity, how, times, same, decided_by)
-SELECT now() - i * interval '9 seconds', now() - i * interval '8 seconds', 'default',
+SELECT now() - i * interval '3 seconds', now() - i * interval '2 seconds', 'default',
     encode(sha256(('p' || i)::bytea), 'hex'), encode(sha256(('e' || i)::bytea), 'hex'),
     'model-' || i % 12, 'How is question ' || i || ' answered?', 'What answers question ' || i,
     true, 0.7 + i % 300 / 1000.0, (ARRAY['served','served','audit'])[i % 3 + 1], 1,
@@ -87,7 +87,7 @@ INSERT INTO llmcache_hourlystat (hour, alias, kind, model, namespace, caller, ou
     saved_cached_tokens, cost, saved_cost, lookup_cost, unpriced, seconds, saved_seconds)
 SELECT date_trunc('hour', now()) - h * interval '1 hour', 'default', 'completion', 'model-' || m,
     'space-' || s, 'caller', o, p, 20, 300, 200, 0, 300, 200, 0, 0.1, 0.2, 0, 0, 0.5, 10
-FROM generate_series(1, 2160) h, generate_series(0, 2) m, generate_series(0, 3) s,
+FROM generate_series(1, {hours}) h, generate_series(0, 2) m, generate_series(0, 3) s,
     unnest(ARRAY['hit','miss']) o, generate_series(14, 15) p"""
 
 
@@ -132,7 +132,7 @@ def _addresses(client: Any) -> Mapping[str, Callable[[], Any]]:
     entry, call, pair, eviction = map(first, (Entry, Call, MatchedPair, Eviction))
     asked = json.dumps({"model": "model-1", "messages": [{"role": "user", "content": "hello"}]})
     form = {"kind": "completion", "alias": "default", "request": asked}
-    last = min(199, Entry.objects.count() // 50, Call.objects.count() // 50)
+    last = max(1, min(199, Entry.objects.count() // 50, Call.objects.count() // 50))
     pages: dict[str, str] = {
         "dashboard, 24 hours": "hourlystat/?days=1",
         "dashboard, 90 days": "hourlystat/?days=90",

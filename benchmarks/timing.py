@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median, quantiles
 from time import perf_counter
+
+Spread = dict[str, float]
+"""Seconds: the mean, and as p50 to p999 what so large a part of the calls did not exceed."""
+
+
+def spread(seconds: Sequence[float]) -> Spread:
+    """How single calls' times are spread."""
+    cuts = quantiles(seconds, n=1000, method="inclusive")
+    shares = {"p50": 499, "p95": 949, "p99": 989, "p999": 998}
+    return {"mean": mean(seconds), **{name: cuts[place] for name, place in shares.items()}}
+
 
 Contender = Callable[[int], float]
 """Runs so many calls and returns the seconds that one took on average."""

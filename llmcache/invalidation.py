@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from django.db import connections, router, transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from llmcache import conf, events
@@ -105,6 +106,8 @@ def at_commit(eviction: Eviction, again: Callable[[], object]) -> None:
         transaction.on_commit(renew, using=using, robust=True)
 
 
+_COMMON: Final = tuple(what for what in What.values if what != What.ENTRIES)
+"""What operations name that do not list their entries."""
 _EVICTING: Final = 60.0
 """Seconds: so long an eviction may be at work on entries that were there when it began."""
 
@@ -154,20 +157,25 @@ class Poller:
 
 
 def _remember(log: EvictionQuerySet) -> None:
-    """Read what was evicted before this process began."""
-    named = log.filter(part_of=None).exclude(what=What.ENTRIES).reverse()[:MOST]
-    for operation in reversed(named):
-        _bury(operation, ())
-    last: list[tuple[Eviction, list[str]]] = []
+    """Read what was evicted before this process began, as plain values: it may be much."""
+    named = log.filter(part_of=None, what__in=_COMMON)
+    first = named.reverse().values_list("pk", flat=True)[MOST - 1 : MOST]
+    last_ones = named.filter(pk__gte=next(iter(first), 0))
+    values = last_ones.values_list("what", "value", "alias", "created")
+    for what, value, alias, created in values.iterator(chunk_size=1000):
+        _bury_common(what, value, alias, created)
+    parts: list[tuple[list[str], str, datetime]] = []
     number = 0
-    for eviction in log.exclude(digests="").reverse().iterator(chunk_size=20):
-        digests = eviction.digests.split()
-        last.append((eviction, digests))
+    rows = log.exclude(digests="").reverse()
+    given = rows.values_list("digests", "alias", Coalesce("part_of__created", "created"))
+    for text, alias, created in given.iterator(chunk_size=20):
+        digests = text.split()
+        parts.append((digests, alias, created))
         number += len(digests)
         if number >= MOST:
             break
-    for eviction, digests in reversed(last):
-        _bury(eviction, digests)
+    for digests, alias, created in reversed(parts):
+        tombstones.bury(digests, _names(alias), created.timestamp())
 
 
 poller = Poller()
@@ -194,14 +202,15 @@ def apply(eviction: Eviction) -> None:
 
 def _bury(eviction: Eviction, digests: Sequence[str]) -> None:
     operation = eviction.part_of or eviction
-    moment = operation.created.timestamp()
-    aliases = _names(eviction.alias)
     if operation.what == What.ENTRIES or eviction is not operation:
-        tombstones.bury(digests, aliases, moment)
-    elif operation.what == What.ALIAS:
-        tombstones.bury_all(*ALL, aliases, moment)
+        tombstones.bury(digests, _names(eviction.alias), operation.created.timestamp())
     else:
-        tombstones.bury_all(operation.what, operation.value, aliases, moment)
+        _bury_common(operation.what, operation.value, eviction.alias, operation.created)
+
+
+def _bury_common(what: str, value: str, alias: str, created: datetime) -> None:
+    name = ALL if what == What.ALIAS else (what, value)
+    tombstones.bury_all(*name, _names(alias), created.timestamp())
 
 
 def _names(alias: str) -> set[str]:

@@ -3,9 +3,10 @@ what semantic stores took for one question.
 
 Answers themselves are only in the stores. Every text comes in through `llmcache.text.clean`.
 
-Every filter and every order of the admin's lists has an index, so that no page reads a whole table.
-They all ascend: MySQL and SQLite have the primary key behind each, ascending too, and read them
-backwards where the latest come first; it would sort the whole table by what descends.
+Every filter and every order of the admin's lists has an index, so that no page reads a whole table;
+so have the figures of one caller, which the endpoint asks for. All ascend: MySQL and SQLite have
+the primary key behind each, ascending too, and read both backwards where the latest come first. By
+what descends they would sort the whole table.
 """
 
 from __future__ import annotations
@@ -201,6 +202,7 @@ class HourlyStat(models.Model):
     class Meta:
         verbose_name = _("hourly figure")
         verbose_name_plural = _("hourly figures")
+        indexes = (models.Index(fields=("caller", "hour"), name="llmcache_stat_caller"),)
         constraints = (
             models.UniqueConstraint(
                 fields=(

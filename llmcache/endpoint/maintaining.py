@@ -120,9 +120,8 @@ class DeleteDoor(Door):
             Entry.objects.of_digests(keys) if keys else Entry.objects.tagged(*map(name_of, tags))
         )
         own = _own_entries(holder, named)
-        chosen = Entry.objects.filter(pk__in=list(own.values_list("pk", flat=True)))
         what = ", ".join(keys or tags)[:200]
-        done = maintenance.evict_entries(chosen, what=what, reason="endpoint", by=holder.caller)
+        done = maintenance.evict_entries(own, what=what, reason="endpoint", by=holder.caller)
         return JsonResponse({"evicted": done.removed, "failed": done.failed})
 
 

@@ -12,12 +12,14 @@ from typing import Any
 import openai
 import pytest
 from django.core.cache import caches
+from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from llmcache.endpoint import limits
 from llmcache.endpoint.holders import token_of
-from llmcache.models import Entry, HourlyStat, VirtualKey
+from llmcache.models import Entry, EntryTag, HourlyStat, VirtualKey
 from llmcache.recorder import recorder
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
@@ -195,6 +197,20 @@ def test_deleting_by_tag(caller: Caller, key: Callable[..., str]) -> None:
     ask(caller, token, "y", cache={"tags": ["two"]})
     recorder.flush()
     assert caller.post("cache/delete", {"tags": ["one"]}, token).json()["evicted"] == 1
+
+
+def test_deleting_by_a_tag_of_many_names_them_in_batches(key: Callable[..., str]) -> None:
+    caller = Caller(is_async=False)
+    token, now = key("one", may_evict=True), timezone.now()
+    scope = VirtualKey.objects.get().holder().scope
+    given = {"alias": "default", "kind": "completion", "scope": scope, "size": 1, "created": now}
+    rows = [Entry(digest=f"{number:064x}", **given) for number in range(3000)]
+    made = Entry.objects.bulk_create(rows)
+    EntryTag.objects.bulk_create(EntryTag(entry=entry, name="many") for entry in made)
+    with CaptureQueriesContext(connection) as captured:
+        assert caller.post("cache/delete", {"tags": ["many"]}, token).json()["evicted"] == 3000
+    longest = max(query["sql"].count(", ") for query in captured)
+    assert longest < 1100
 
 
 def test_flushing_empties_ones_own_scope_only(caller: Caller, key: Callable[..., str]) -> None:

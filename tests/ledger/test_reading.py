@@ -22,7 +22,10 @@ from django.utils import timezone
 from llmcache import sweeping
 from llmcache.admin import entry_history, paging, similar_pairs
 from llmcache.admin.base import ReadOnlyAdmin
-from llmcache.models import Call, Entry, Eviction, MatchedPair
+from llmcache.endpoint import limits
+from llmcache.endpoint.maintaining import known_models
+from llmcache.models import Call, Entry, Eviction, HourlyStat, MatchedPair
+from llmcache.virtual_keys import Holder
 
 ROWS = 3_000
 PAGE = 5
@@ -121,6 +124,7 @@ def connection(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseD
 def counted(connection: BaseDatabaseWrapper) -> None:
     """Let the database count its rows, as it does by itself from time to time."""
     tables = "llmcache_entry, llmcache_call, llmcache_matchedpair, llmcache_eviction"
+    tables += ", llmcache_hourlystat"
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE TABLE {tables}" if connection.vendor == "mysql" else "ANALYZE")
         cursor.fetchall() if connection.vendor == "mysql" else None
@@ -182,6 +186,21 @@ def test_no_batch_of_a_sweep_reads_what_stays(connection: BaseDatabaseWrapper) -
     assert too_much(connection, captured) == []
 
 
+def test_the_figures_of_one_caller_are_found_among_all(
+    connection: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    HourlyStat.objects.bulk_create(
+        HourlyStat(hour=hour - timedelta(hours=n // 100), caller=f"key:{n}", outcome="hit", cost=1)
+        for n in range(ROWS)
+    )
+    counted(connection)
+    with CaptureQueriesContext(connection) as captured:
+        assert limits.recorded(Holder(name="2", scope=None), hour - timedelta(days=30)) == 1
+        assert known_models(Holder(name="2", scope=None)) == []
+    assert too_much(connection, captured) == []
+
+
 # --- what a query reads ---
 
 
@@ -203,7 +222,7 @@ def _on_sqlite(connection: BaseDatabaseWrapper, sql: str) -> str:
 def _on_postgres(connection: BaseDatabaseWrapper, sql: str) -> int:
     def read(node: dict[str, Any]) -> float:
         below = sum(read(child) for child in node.get("Plans", ()))
-        if "Relation Name" not in node or "hourlystat" in node["Relation Name"]:
+        if "Relation Name" not in node:
             return below
         rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
         return float(below + rows * node["Actual Loops"])

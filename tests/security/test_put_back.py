@@ -4,6 +4,7 @@ does not serve again, in any process that reads the eviction log."""
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -288,3 +289,20 @@ def test_a_new_process_reads_the_newest_of_a_long_log(monkeypatch: pytest.Monkey
     names = [f"{number}{letter}" for number in range(5) for letter in "ab"]
     covered = [name for name in names if known.cover(["default"], name, envelope(50.0))]
     assert covered == ["3b", "4a", "4b"]
+
+
+def test_a_long_log_is_not_held_in_memory_while_it_is_read() -> None:
+    kinds = {"what": Eviction.What.TAG, "digests": ""}, {"what": Eviction.What.ENTRIES}
+    Eviction.objects.bulk_create(
+        Eviction(value=f"t{n}", **{"digests": f"{n:064x}", **kinds[n % 2]}) for n in range(4000)
+    )
+    tracemalloc.start()
+    try:
+        as_in_a_new_process()
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    known = tombstones.tombstones
+    assert known.cover(["default"], f"{3999:064x}", envelope(50.0))
+    assert known.cover(["default"], "z", envelope(50.0, tags=["t3998"]))
+    assert peak - kept < 4000 * 400  # bytes; a row as an object takes some 1,500

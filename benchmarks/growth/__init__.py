@@ -1,0 +1,1 @@
+"""How everything grows: each part measures what it is given at one size after the other."""

@@ -1,0 +1,84 @@
+"""Searches by meaning among more and more vectors: on disk, and in Redis, all in one partition and
+in partitions of a hundred.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from benchmarks import semantic
+from benchmarks.timing import Spread, spread
+from llmcache import backends
+from llmcache.backends.semantic.base import SemanticBackend
+from llmcache.conf import BackendSettings
+from llmcache.evaluation import rows
+
+_TEXTS: Final = 200
+_SMALL: Final = 100
+_LOCAL: Final = "llmcache.backends.semantic.local.LocalSemanticBackend"
+_REDIS: Final = "llmcache.backends.semantic.redis.RedisSemanticBackend"
+STORES: Final = {
+    "on disk": (_LOCAL, {}, 0),
+    "in Redis, flat": (_REDIS, {"algorithm": "flat"}, 0),
+    "in Redis, hnsw": (_REDIS, {"algorithm": "hnsw"}, 0),
+    "in Redis, flat, partitions of 100": (_REDIS, {"algorithm": "flat"}, _SMALL),
+}
+"""The class, its OPTIONS, and how many vectors a partition has; 0 for all of them."""
+
+
+def measure(
+    sizes: Sequence[int], tries: int, directory: Path, redis_url: str
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Of each store at each size: `search` (seconds of one), `add` (of a vector, on average), and
+    `right`, the share of searches that found the very nearest.
+    """
+    questions = [row.materials()[0]["params"]["messages"][-1]["content"] for row in rows.sample()]
+    texts = list(dict.fromkeys(questions))[: min(_TEXTS, max(sizes) // 4)]
+    semantic.embed(texts)
+    vectors = semantic.many(texts, max(sizes))
+    for name, (path, options, partition) in STORES.items():
+        store = backends.build(
+            BackendSettings(
+                alias="default",
+                backend=path,
+                location=str(directory) if path == _LOCAL else redis_url,
+                key_prefix=uuid.uuid4().hex,
+                options=options,
+            )
+        )
+        assert isinstance(store, SemanticBackend)
+        have = 0
+        for size in sizes:
+            started = perf_counter()
+            semantic.store_vectors(store, vectors, range(have, size), partition)
+            added = (perf_counter() - started) / (size - have)
+            have = size
+            searched, right = _search(store, vectors[:size], partition, tries)
+            yield name, size, {"search": searched, "add": added, "right": right}
+        store.close()
+
+
+def _search(
+    store: SemanticBackend, vectors: Any, partition: int, tries: int
+) -> tuple[Spread, float]:
+    lots, size = random.Random(7), len(vectors)
+    store.nearest(*semantic.place_of(0, partition), vectors[0].tobytes(), 1)
+    semantic.wait_for_graph(store, vectors[0].tobytes())
+    taken, right = [], 0
+    for _ in range(tries):
+        number = lots.randrange(size)
+        asked = semantic.moved(vectors[number : number + 1], number)[0]
+        start = number - number % partition if partition else 0
+        among = vectors[start : start + partition] if partition else vectors
+        best = start + int((among @ asked).argmax())
+        place = semantic.place_of(number, partition)
+        started = perf_counter()
+        found = store.nearest(*place, asked.tobytes(), 1)
+        taken.append(perf_counter() - started)
+        right += bool(found) and found[0].digest == semantic.digest_of(best)
+    return spread(taken), right / tries
