@@ -109,7 +109,8 @@ class Connections:
         pool_class = (
             redis.asyncio.BlockingConnectionPool if self._blocking else redis.asyncio.ConnectionPool
         )
-        clients = [async_client(pool_class, url, self._options) for url in self._urls]
+        options = _unlimited(self._options)
+        clients = [async_client(pool_class, url, options) for url in self._urls]
         reads = [AsyncReads(client.connection_pool, self.bound) for client in clients]
         return _Here(clients, reads if self._reads else [])
 
@@ -158,6 +159,15 @@ def limited(options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
     }
 
 
+def _unlimited(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of connections for tasks, each of whose exchanges has its limit around it: a timer
+    for each step would come on top, and cannot tell who is late (see `deadlines`).
+    """
+    limit, to_connect = options["socket_timeout"], options["socket_connect_timeout"]
+    connecting = None if to_connect == limit else to_connect
+    return {**options, "socket_timeout": None, "socket_connect_timeout": connecting}
+
+
 def _from_url(pool_class: Any, url: str, options: Mapping[str, Any]) -> Any:
     pool = pool_class.from_url(url, **options)
     pool.connection_kwargs["decode_responses"] = False  # whatever the URL says
@@ -191,9 +201,5 @@ def async_client(
 ) -> redis.asyncio.Redis:
     """A client for the running event loop."""
     own = {key: value for key, value in options.items() if key not in _SYNC_ONLY}
-    # Who asks has a limit: a timer for each step would come on top, and know less (`deadlines`).
-    if own["socket_connect_timeout"] == own["socket_timeout"]:
-        own["socket_connect_timeout"] = None
-    own["socket_timeout"] = None
     retry = AsyncRetry(NoBackoff(), 1, _CUT)
     return redis.asyncio.Redis.from_pool(_from_url(pool_class, url, {"retry": retry, **own}))
