@@ -126,7 +126,10 @@ class ClusterConnections:
             return {node: error}
 
     def _exchange_many(self, sent: Sent) -> Answers:
-        """Send to all nodes before the first one's replies are read."""
+        """Send to all nodes before the first one's replies are read. One that cannot be reached in
+        time takes none of the others'; after two of them there is no more.
+        """
+        late = False
         end = None if self._timeout is None else monotonic() + self._timeout
         answers: dict[Node, Answer] = {}
         opened: dict[Node, tuple[redis.Redis, Any]] = {}
@@ -141,6 +144,8 @@ class ClusterConnections:
                     connection.send_packed_command(connection.pack_commands(commands))
                 except (redis.RedisError, OSError) as error:
                     answers[node] = error
+                    if end is not None and not late and monotonic() > end:
+                        late, end = True, monotonic() + (self._timeout or 0.0)
             for node, (client, connection) in opened.items():
                 if node in answers:
                     continue

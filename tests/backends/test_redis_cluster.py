@@ -234,26 +234,46 @@ def test_what_waits_for_a_batch_is_sent_to_all_nodes(redis_cluster: Cluster) -> 
     store.close()
 
 
-@pytest.mark.parametrize("replica_is_there", [True, False])
-def test_reads_go_to_replicas_where_there_are_any(
-    frail_cluster: Cluster, way: Way, replica_is_there: bool
-) -> None:
-    first, replica = frail_cluster.primaries[0], frail_cluster.replicas[0]
-    store = clustered(frail_cluster.url, read_from_replicas=True)
+@pytest.fixture(scope="module")
+def replicated_cluster() -> Iterator[Cluster]:
+    """One whose first primary has a replica."""
+    with own_cluster(replicas=1) as cluster:
+        yield cluster
+
+
+def read_from_replicas(cluster: Cluster) -> tuple[RedisBackend, str, str]:
+    """A store, a digest on the shard that has a replica, and one elsewhere; both are stored."""
+    store = clustered(cluster.url, read_from_replicas=True)
+    first, second, _ = cluster.primaries
+    digest, elsewhere = (digest_on(cluster, node, store) for node in (first, second))
+    store.set_many([Item(digest, b"1", 60), Item(elsewhere, b"2", 60)])
+    place = store.make_key(digest)
+    replica = cluster.replicas[0]
+    until(lambda: place.encode() in replica.ask("KEYS", place), "the replica did not follow")
+    return store, digest, elsewhere
+
+
+def test_reads_go_to_replicas_where_there_are_any(replicated_cluster: Cluster, way: Way) -> None:
+    store, digest, elsewhere = read_from_replicas(replicated_cluster)
     steps = way(store)
-    digest = digest_on(frail_cluster, first, store)
-    elsewhere = digest_on(frail_cluster, frail_cluster.primaries[1], store)
-    steps.set_many([Item(digest, b"1", 60), Item(elsewhere, b"2", 60)])
-    until(lambda: replica.ask("DBSIZE") == first.ask("DBSIZE"), "the replica did not follow")
     assert steps.get_many([digest, elsewhere]) == {digest: b"1", elsewhere: b"2"}
-    if not replica_is_there:
-        replica.kill()
-        assert steps.get(digest) == b"1", "a replica that is gone costs a hit"
     with requests() as sent:
         assert steps.get(digest) == b"1"
-        assert steps.get(elsewhere) == b"2"
-        assert steps.claimed(digest) is None
-    assert bool(sent[replica.port]) is replica_is_there
+        assert steps.get_many([digest, elsewhere]) == {digest: b"1", elsewhere: b"2"}
+    assert sent == {replicated_cluster.replicas[0].port: 2, replicated_cluster.primaries[1].port: 1}
+
+
+def test_a_replica_that_is_gone_costs_no_hit(frail_cluster: Cluster) -> None:
+    store, digest, _ = read_from_replicas(frail_cluster)
+    other, again, _ = read_from_replicas(frail_cluster)
+    with asyncio.Runner() as runner:
+        steps = Async(other, runner)
+        assert (store.get(digest), steps.get(again)) == (b"1", b"1")
+        frail_cluster.replicas[0].kill()
+        assert (store.get(digest), steps.get(again)) == (b"1", b"1")
+        with requests() as sent:
+            assert (store.get(digest), steps.get(again)) == (b"1", b"1")
+        assert frail_cluster.replicas[0].port not in sent
 
 
 def test_a_password_is_used_for_all_nodes_and_never_shown() -> None:
@@ -272,17 +292,25 @@ def test_a_password_is_used_for_all_nodes_and_never_shown() -> None:
         assert clustered(inside).get_many(MANY) == {}
 
 
-def test_a_claim_is_looked_at_where_it_was_made(frail_cluster: Cluster, way: Way) -> None:
-    store = way(clustered(frail_cluster.url, read_from_replicas=True))
-    frail_cluster.replicas[0].send(signal.SIGSTOP)  # it hears of nothing now
+def test_what_must_be_known_at_once_is_asked_of_the_primary(
+    replicated_cluster: Cluster, way: Way
+) -> None:
+    store, digest, _ = read_from_replicas(replicated_cluster)
+    steps, first = way(store), replicated_cluster.primaries[0]
+    owner = replicated_cluster.owner
+    claimed = next(d for d in digests() if owner(store._claim_key(d)) is first)
+    slot = next(f"{d}-w" for d in digests() if owner(store.make_key(f"{d}-w")) is first)
     token = CLAIM + b"one"
-    first = frail_cluster.primaries[0]
-    digest = next(d for d in digests() if frail_cluster.owner(store._claim_key(d)) is first)
-    assert store.claim(digest, token, 60) == token
-    assert store.claimed(digest) == token
-    digest = next(d for d in digests() if frail_cluster.owner(store.make_key(f"{d}-w")) is first)
-    store.post(f"{digest}-w", b"1", 60)
-    assert store.posted(f"{digest}-w") == b"1"
+    replicated_cluster.replicas[0].send(signal.SIGSTOP)  # it hears of nothing now
+    try:
+        assert steps.claim(claimed, token, 60) == token
+        assert steps.claimed(claimed) == token
+        steps.post(slot, b"1", 60)
+        assert steps.posted(slot) == b"1"
+        steps.delete(digest)
+        assert store.present([digest]) == {}
+    finally:
+        replicated_cluster.replicas[0].send(signal.SIGCONT)
 
 
 def test_a_store_that_is_searched_by_meaning_may_lie_over_a_cluster(
