@@ -15,7 +15,16 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from docs.autoreference import checks, commands, layers, models, options, pages, settings
+from docs.autoreference import (
+    checks,
+    commands,
+    layers,
+    models,
+    options,
+    pages,
+    settings,
+    stores,
+)
 
 PARTS: Final[dict[str, Callable[..., str]]] = {
     "alias-keys": settings.alias_keys,
@@ -27,6 +36,7 @@ PARTS: Final[dict[str, Callable[..., str]]] = {
     "model": models.described,
     "options": options.listed,
     "provider-keys": settings.provider_keys,
+    "stores": stores.listed,
     "toctree": pages.toctree,
 }
 _PART: Final = re.compile(r"^<!-- code: ([\w-]+)\s*(.*?) -->$", re.MULTILINE | re.DOTALL)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from llmcache.backends.base import BaseBackend, run_in_thread
 from llmcache.conf import BackendSettings
@@ -96,6 +96,8 @@ class SemanticBackend(BaseBackend):
     Attributes:
         matching: those of its OPTIONS that say what counts as a match.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = MATCHING
 
     def __init__(self, settings: BackendSettings) -> None:
         options = settings.options
