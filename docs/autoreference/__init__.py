@@ -39,7 +39,7 @@ PARTS: Final[dict[str, Callable[..., str]]] = {
     "stores": stores.listed,
     "toctree": pages.toctree,
 }
-_PART: Final = re.compile(r"^<!-- code: ([\w-]+)\s*(.*?) -->$", re.MULTILINE | re.DOTALL)
+_PART: Final = re.compile(r"^<!-- code: ([\w-]+)((?:\s+(?!-->)\S+)*)\s+-->$", re.MULTILINE)
 
 
 def expand(text: str) -> str:

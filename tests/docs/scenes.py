@@ -73,5 +73,6 @@ SCENES: Final[dict[str, Callable[[Stage], Names]]] = {
     "contrib_llama_index": _llama_index,
     "encryption": _keys,
     "evaluating": _decided_pairs,
+    "from_langchain": _langchain,
 }
 """By page: what sets the stage, and gives the names that its code finds."""

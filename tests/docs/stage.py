@@ -36,6 +36,14 @@ OURS: Final = Path(__file__).parent / "site"
 """Modules of the site that the pages speak of, as far as they do not show them."""
 
 
+class StandIn(FakeUpstream):
+    """Answers in place of a provider, whose identity it has, so that keys are the real ones."""
+
+    def __init__(self, provider: BaseUpstream) -> None:
+        super().__init__(ProviderSettings(name=provider.name))
+        self.identity = provider.identity  # type: ignore[method-assign]
+
+
 class Stage:
     """One page's stage.
 
@@ -44,7 +52,6 @@ class Stage:
         patch: of environment and objects, undone at the end.
         directory: where its files are, and the commands are run.
         places: patterns of made-up addresses, and the real ones.
-        fake: the provider that answers in place of those that the settings name.
     """
 
     def __init__(self, directory: Path, places: Mapping[str, str]) -> None:
@@ -56,7 +63,7 @@ class Stage:
             "INSTALLED_APPS": list(settings.INSTALLED_APPS),
         }
         self.patch = pytest.MonkeyPatch()
-        self.fake = FakeUpstream(ProviderSettings(name="fake"))
+        self._stand_ins: dict[BaseUpstream, StandIn] = {}
         self._stack = ExitStack()
 
     @contextmanager
@@ -68,6 +75,7 @@ class Stage:
         self.patch.setattr(upstreams, "interceptor", self._stand_in)
         self.at_end(admin.site._registry.update, dict(admin.site._registry))
         with asyncio.Runner() as self._runner, self._stack:
+            self.configure(LLMCACHE_PROVIDERS={})
             try:
                 yield self
             finally:
@@ -77,7 +85,11 @@ class Stage:
                         del sys.modules[name]
 
     def _stand_in(self, upstream: BaseUpstream) -> BaseUpstream:
-        return upstream if isinstance(upstream, FakeUpstream) else self.fake
+        if isinstance(upstream, FakeUpstream):
+            return upstream
+        if upstream not in self._stand_ins:
+            self._stand_ins[upstream] = StandIn(upstream)
+        return self._stand_ins[upstream]
 
     def lay_out(self, blocks: Iterable[Block]) -> None:
         """Write the files that a page shows, before anything of it is run."""

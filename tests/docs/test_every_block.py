@@ -15,11 +15,13 @@ from tests.servers.provider import Provider
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ELSEWHERE = {
+    "howto_celery": "tests/docs/test_projects.py",
+    "howto_servers": "tests/docs/test_projects.py",
     "quickstart": "tests/docs/test_quickstart.py",
     "testing": "tests/testing/test_documentation.py",
 }
 """Pages that are a whole project: a test of their own does what they say."""
-NOT_RUN: dict[str, int] = {}
+NOT_RUN = {"from_litellm": 1}
 """How many blocks of a page no test runs; the page says beside each why."""
 
 
