@@ -13,7 +13,7 @@ from docs.autoreference.markdown import code, plain, prose
 
 _SOURCES: Final = Path(__file__).parents[2] / "llmcache"
 _ID: Final = re.compile(r"llmcache\.[EW]\d{3}")
-_MEANING: Final = re.compile(r"^ +(llmcache\.[EW]\d{3})   (.+)$", re.MULTILINE)
+_MEANING: Final = re.compile(r"^ *(llmcache\.[EW]\d{3})   (.+)$", re.MULTILINE)
 _KINDS: Final = ("Error", "Warning")
 _ANYTHING: Final = "…"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from llmcache.evaluation import rows
-from llmcache.models import MatchedPair
+from llmcache.models import MatchedPair, VirtualKey
 from tests.docs.stage import Stage
 
 Names = dict[str, Any]
@@ -48,6 +48,15 @@ def _decided_pairs(stage: Stage) -> Names:
     return {}
 
 
+def _key(stage: Stage) -> Names:
+    """A site that is asked over HTTP, and a virtual key, whose token the page makes up."""
+    stage.configure(ALLOWED_HOSTS=["*"])
+    key = VirtualKey(name="the page's")
+    stage.places[r"llmc-\.\.\."] = key.renew()
+    key.save()
+    return {}
+
+
 def _langchain(stage: Stage) -> Names:
     from langchain_core.globals import get_llm_cache, set_llm_cache
     from langchain_core.language_models import GenericFakeChatModel
@@ -72,6 +81,7 @@ SCENES: Final[dict[str, Callable[[Stage], Names]]] = {
     "contrib_langchain": _langchain,
     "contrib_llama_index": _llama_index,
     "encryption": _keys,
+    "endpoint": _key,
     "evaluating": _decided_pairs,
     "from_langchain": _langchain,
 }

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from configparser import ConfigParser
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -54,7 +54,7 @@ class Stage:
         places: patterns of made-up addresses, and the real ones.
     """
 
-    def __init__(self, directory: Path, places: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, places: dict[str, str]) -> None:
         self.directory = directory
         self.places = places
         self.names: dict[str, Any] = {
