@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 import pytest
+import yaml
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
@@ -252,3 +253,11 @@ def test_every_layer_is_told_with_what_it_is() -> None:
 def test_the_links_of_the_readme_lead_somewhere() -> None:
     for address in re.findall(r"\]\(((?!http)[^)]+)\)", PAGES["README"].read_text()):
         assert (ROOT / address).exists(), address
+
+
+def test_read_the_docs_builds_with_warnings_as_errors() -> None:
+    wanted = yaml.safe_load((ROOT / ".readthedocs.yaml").read_text())
+    assert wanted["version"] == 2
+    assert (ROOT / wanted["sphinx"]["configuration"]).is_file()
+    assert wanted["sphinx"]["fail_on_warning"] is True
+    assert "--group docs" in wanted["build"]["jobs"]["install"][-1]
