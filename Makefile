@@ -11,7 +11,7 @@ SOAK_MINUTES ?= 10
 
 LITELLM = .venv-litellm
 
-.PHONY: demo test test-litellm lint types fuzz leaks soak faults bench scale docs ci clean
+.PHONY: demo test test-litellm lint types fuzz leaks soak faults bench scale docs pictures ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +63,9 @@ leaks: $(READY)  ## 100,000 calls of every kind in one process, and what has gro
 
 soak: $(READY)  ## SOAK_MINUTES of load over a whole site while its parts are killed; then its accounts
 	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m tests.soak
+
+pictures: $(READY)  ## take the pictures of the admin anew, in Chromium
+	$(BIN)/python -m example_project.pictures docs/pictures
 
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

@@ -1,19 +1,15 @@
 """System checks: every setting is read, every backend and provider built, before the first call.
 
-    llmcache.E001   LLMCACHE_CONFIG cannot be used
-    llmcache.E002   LLMCACHE cannot be used
-    llmcache.E003   LLMCACHE_PROVIDERS cannot be used
-    llmcache.E004   a function that LLMCACHE_CONFIG names cannot be imported
-    llmcache.E005, W107, W108   of task queues, in `llmcache.queue_checks`
-    llmcache.E008, W111   of the endpoint, in `llmcache.endpoint_checks`
-    llmcache.E007, W110   of matching by meaning, in `llmcache.semantic_checks`
+    llmcache.E001   LLMCACHE_CONFIG cannot be used: an unknown key, a wrong value
+    llmcache.E002   LLMCACHE cannot be used: an unknown key, a wrong value, a missing package
+    llmcache.E003   LLMCACHE_PROVIDERS cannot be used: an unknown key, a wrong value
+    llmcache.E004   a function that LLMCACHE_CONFIG names cannot be imported, or is none
+    llmcache.E006   TAG_MODELS names no model, or needs the index while RECORDER is "off"
+    llmcache.E009   ENCRYPTION_KEYS cannot be used: no key, one twice, a missing package
     llmcache.W109   nothing is recorded without time zones
-    llmcache.E006   LLMCACHE_CONFIG["TAG_MODELS"] cannot be used
-    llmcache.E009   LLMCACHE_CONFIG["ENCRYPTION_KEYS"] cannot be used
-    llmcache.E1xx, W1xx   of single backends, in `llmcache.backends`
-    llmcache.E2xx, W2xx   of single providers, in `llmcache.upstreams`
 
-None of them reaches for the network.
+The others are in `backends.messages`, `endpoint_checks`, `queue_checks` and `semantic_checks`. None
+of them reaches for the network.
 """
 
 from __future__ import annotations

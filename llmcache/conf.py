@@ -39,11 +39,13 @@ class BackendSettings:
     """One alias of `LLMCACHE`, the shape of Django's CACHES and STORAGES.
 
     Attributes:
-        location: where it is. A URL may hold a password, so no repr shows it, nor the options.
-        timeout: default time to live in seconds; None keeps entries until evicted; 0 stores
-            nothing.
-        key_prefix, version: both are part of every stored key; a change of either starts afresh.
-        options: what the backend class takes; each class names its own.
+        backend: dotted path of the class.
+        location: where the store is; each class says how.
+        timeout: seconds that an entry lives; None for until it is evicted, 0 stores nothing.
+        key_prefix, version: part of every stored key; a change of either starts afresh.
+        options: what the class takes; each names its own.
+
+    A URL may hold a password, so no repr shows the location, nor the options.
     """
 
     alias: str
@@ -57,7 +59,12 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
-    """One provider of `LLMCACHE_PROVIDERS`; the model "groq/x" goes to the provider "groq"."""
+    """One provider of `LLMCACHE_PROVIDERS`; the model "groq/x" goes to the provider "groq".
+
+    Attributes:
+        backend: dotted path of the class.
+        options: what the class takes; each names its own.
+    """
 
     name: str
     backend: str = DEFAULT_UPSTREAM

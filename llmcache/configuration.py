@@ -25,7 +25,8 @@ class Config:
 
     Attributes:
         scope: whose answers these are: a callable without arguments that returns a string or None,
-            or its dotted path; None for answers that all callers share.
+            or its dotted path; None for answers that all callers share. Callers of different scopes
+            never share an answer.
         request_scope: whose answers a view's are: "user" (each user, or an anonymous visitor's
             session, has its own), "session", None (all visitors share them), a function of the
             request that returns a string or None, or its dotted path.
@@ -58,8 +59,9 @@ class Config:
             encrypts, all decrypt; "plain" after it lets older entries open that are not encrypted.
         store_truncated: whether answers cut by a length limit or a content filter may be stored.
         pricing: prices per million tokens by model, such as
-            {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}; models that it lacks are looked up in
-            LiteLLM's table, where that is installed, and in the one that comes with this package.
+            {"gpt-4o-mini": {"input": 0.15, "cached": 0.075, "output": 0.6}}; models that it lacks
+            are looked up in LiteLLM's table, where that is installed, and in the one that comes
+            with this package.
         default_stale_if_error: seconds past its ttl that an entry may answer while upstream fails.
         recorder: where the index, the log and the figures are written: "database" by a thread of
             each process, "celery" and "django.tasks" by a worker, "off" nowhere.
@@ -72,10 +74,12 @@ class Config:
             stands for those beside it. The figures count all of them.
         store_prompts: what the index keeps of prompts: "none", "preview" (200 characters) or
             "full".
-        redact: a function of a text that returns what of it may be kept, or its dotted path.
-        retention_days: days that rows of the log, and figures of single hours, are kept.
+        redact: a function of a text that returns what of it may be kept, or its dotted path;
+            applied to every text of a prompt.
+        retention_days: days that rows of the log, and figures of single hours, are kept; older
+            figures are kept by the day.
         caller: a callable without arguments that returns a label for whoever makes the calls, for
-            the figures, or its dotted path.
+            the figures, or its dotted path; a call's own `caller` control comes before it.
         tag_models: models such as "shop.Product" whose objects may be tags: a changed object
             evicts what it tags.
     """
@@ -159,7 +163,7 @@ def read_config(raw: object) -> Config:
     known = {f.name.upper() for f in fields(Config)}
     refuse_unknown("key of LLMCACHE_CONFIG", given, known)
     config = Config(**{key.lower(): value for key, value in given.items()})
-    for attribute, (ok, want) in _RULES.items():
+    for attribute, (ok, want) in RULES.items():
         value = getattr(config, attribute)
         require(ok(value), f"LLMCACHE_CONFIG[{attribute.upper()!r}]", value, want)
     _check_prices(mapping(config.pricing or {}, "LLMCACHE_CONFIG['PRICING']"))
@@ -195,7 +199,7 @@ def _function(what: str) -> Rule:
 
 _SECONDS: Final[Rule] = lambda v: is_number(v) and v > 0, "a number of seconds above 0"
 _FLAG: Final[Rule] = lambda v: type(v) is bool, "True or False"
-_RULES: Final[dict[str, Rule]] = {
+RULES: Final[dict[str, Rule]] = {
     "scope": _function("a callable that returns a string"),
     "request_scope": (
         lambda v: v is None or callable(v) or v in ("user", "session") or "." in str(v),

@@ -1,6 +1,6 @@
 """System checks of the endpoint: who may call it, and where its limits are counted.
 
-llmcache.E008   LLMCACHE_CONFIG["ENDPOINT_CACHE"] names no alias of CACHES
+llmcache.E008   ENDPOINT_CACHE names no alias of CACHES
 llmcache.W111   the limits of the endpoint's keys are counted by each process for itself
 """
 

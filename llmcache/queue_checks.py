@@ -1,5 +1,9 @@
 """System checks of WRITER and RECORDER where they name a task queue: is it there, does anybody
 take from it, and can its workers reach the store.
+
+    llmcache.E005   a task queue that is not installed, or that this Django does not have
+    llmcache.W107   a task queue with nobody behind it
+    llmcache.W108   a task queue whose workers cannot reach the default store
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """System checks of stores that are searched by meaning.
 
-llmcache.E002   the OPTIONS of matching cannot be used
-llmcache.E007   REQUIRE_SCOPE is set, and nothing gives calls a scope
-llmcache.W110   answers to similar prompts are shared by all callers
+    llmcache.E007   REQUIRE_SCOPE is set, and nothing gives calls a scope
+    llmcache.W110   answers to similar prompts are shared by all callers
+
+OPTIONS of matching that cannot be used are `llmcache.E002`.
 """
 
 from __future__ import annotations

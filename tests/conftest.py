@@ -28,6 +28,7 @@ pytest_plugins = [
     "tests.servers.redis_cluster",
     "tests.servers.s3",
     "tests.servers.site",
+    "tests.servers.speaking",
     "tests.servers.browser",
 ]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from time import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
@@ -43,10 +43,15 @@ _LIVE_KEYS: Final = (
 class DiskBackend(GatheredInThreads, BaseBackend):
     """LOCATION: the directory; made on first use, for its owner alone.
 
-    OPTIONS: `size_limit` in bytes (default 1 GiB), `eviction_policy` (one of diskcache's; default
-    "least-recently-stored", the one that writes nothing when an entry is read), `timeout` in
-    seconds to wait for another process's lock (default 1).
+    OPTIONS:
+        size_limit (int): bytes on disk past which entries are removed, by the policy below.
+        eviction_policy (str): which go first: "least-recently-stored" (the only one that writes
+            nothing when an entry is read), "least-recently-used", "least-frequently-used", or
+            "none" to remove what has expired alone.
+        timeout (float): seconds to wait for another process's lock.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     supports_claims = True
 

@@ -164,11 +164,11 @@ class DjangoCacheBackend(BaseBackend):
         return _checked(self.cache.get(self.prefix + slot))
 
     def check(self) -> list[CheckMessage]:
-        where = f"LLMCACHE[{self.alias!r}]"
         if isinstance(self.cache, DummyCache):
             return [
                 Warning(
-                    f"{where} stores nothing: CACHES[{self.cache_alias!r}] is a DummyCache.",
+                    f"LLMCACHE[{self.alias!r}] stores nothing: CACHES[{self.cache_alias!r}] is a "
+                    "DummyCache.",
                     hint='Name another alias, or set LLMCACHE_CONFIG["MODE"] to "off".',
                     id="llmcache.W104",
                 )
@@ -177,7 +177,8 @@ class DjangoCacheBackend(BaseBackend):
             return []
         return [
             Warning(
-                f"{where} uses CACHES[{self.cache_alias!r}] through its own serializer.",
+                f"LLMCACHE[{self.alias!r}] uses CACHES[{self.cache_alias!r}] through its own "
+                "serializer.",
                 hint="If that unpickles, whoever can write to the cache can run code here. Redis, "
                 "files, a database, S3 and the disk store are used without pickle.",
                 id="llmcache.W103",

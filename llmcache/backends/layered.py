@@ -8,8 +8,8 @@ shows the same entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
@@ -22,21 +22,27 @@ from llmcache.backends.layers import Epochs, Layer, Walk
 from llmcache.exceptions import UnsupportedOperation
 
 DEFAULT_LOCAL_TTL: Final = 5.0
+DEFAULTS: Final[Mapping[str, Any]] = {"layers": (), "local_ttl": DEFAULT_LOCAL_TTL}
 
 
 class LayeredBackend(BaseBackend):
-    """OPTIONS: `layers`, aliases of LLMCACHE from the fastest down; `local_ttl`, for how many
-    seconds at most a layer in this process's memory keeps a copy (default 5.0, None for no limit):
-    what other processes delete, it cannot know of.
+    """Takes no LOCATION.
+
+    OPTIONS:
+        layers (list): aliases of LLMCACHE, from the fastest down.
+        local_ttl (float or None): seconds at most that a layer in this process's memory keeps a
+            copy, as it cannot know what other processes delete; None for no limit.
 
     A failing layer is logged and passed over, and left alone for a while when it keeps failing. An
     error is raised when every layer failed and, on a removal, when any did: it may still hold the
     entry.
     """
 
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
+
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
-        given = options.read(settings, {"layers": (), "local_ttl": DEFAULT_LOCAL_TTL})
+        given = options.read(settings, DEFAULTS)
         self._take(parts.named(settings), given["local_ttl"])
 
     @classmethod

@@ -6,9 +6,9 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from time import monotonic
-from typing import Final
+from typing import Any, ClassVar, Final
 from weakref import WeakSet
 
 from django.core.checks import CheckMessage
@@ -33,7 +33,11 @@ class _Entry:
 
 
 class MemoryBackend(DirectAsync, BaseBackend):
-    """OPTIONS: `max_entries` (default 10,000) and `max_bytes` of all data (default 256 MiB).
+    """Takes no LOCATION.
+
+    OPTIONS:
+        max_entries (int): how many entries there may be.
+        max_bytes (int): of all entries together.
 
     A full store evicts the oldest entry that has not been read since its last turn: nearly
     least-recently-used, at the price of one attribute per read. What alone exceeds `max_bytes` is
@@ -41,6 +45,7 @@ class MemoryBackend(DirectAsync, BaseBackend):
     """
 
     process_local = True
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)

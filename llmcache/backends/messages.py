@@ -5,7 +5,7 @@
     llmcache.W103   a Django cache whose own serializer may run code that others wrote to it
     llmcache.W104   a Django cache that stores nothing
     llmcache.W105   a setting that has no effect on this store
-    llmcache.W106   a directory that other users can write to
+    llmcache.W106   a directory of entries that other users can write to
     llmcache.W112   a cluster of which one node has all entries
 
 Settings of a backend that cannot be used at all raise ImproperlyConfigured when it is built, and

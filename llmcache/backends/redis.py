@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
@@ -39,20 +40,30 @@ _OURS: Final = (*_IN_URL, "cluster", "read_from_replicas")
 
 class RedisBackend(RedisCommands):
     """LOCATION: `redis://`, `rediss://` or `unix://`, several with commas between: the first is
-    written to, the others are replicas to read from. Or OPTIONS `host` (default localhost), `port`,
-    `db` and `ssl` in its place.
+    written to, the others are replicas to read from. Of a cluster, some of its nodes, that are
+    asked for the others; keys are named there as they are on a single server.
 
-    Further OPTIONS are redis-py's of the same names: `username`, `password`, `ssl_...`,
-    `socket_timeout` and `socket_connect_timeout` (BACKEND_TIMEOUT if not given), `max_connections`
-    and so on.
-
-    With OPTIONS `cluster` it is a Redis Cluster: LOCATION then names some of its nodes, with commas
-    between, that are asked for the others; and with `read_from_replicas` too, entries are read from
-    the replicas of their shard, if it has any. Keys are named as they are on a single server.
+    OPTIONS:
+        host (str): in place of LOCATION; localhost if there is neither.
+        port, db (int): of that host.
+        ssl (bool): whether that host speaks TLS.
+        cluster (bool): whether it is a Redis Cluster.
+        read_from_replicas (bool): in a cluster, read entries from the replicas of their shard.
+        username, password (str): for the server; better here than in the URL, which reports of
+            errors show.
+        ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_cert_reqs (str): as redis-py has them.
+        ssl_check_hostname (bool): as redis-py has it.
+        socket_timeout, socket_connect_timeout (float): seconds; BACKEND_TIMEOUT if not given.
+        socket_keepalive (bool): as redis-py has it.
+        health_check_interval (float): seconds of rest after which a connection is tried first.
+        client_name (str): by which the server lists the connections.
+        max_connections (int): of a process to a server.
 
     Raises:
         ImproperlyConfigured: the package redis is missing, or the settings make no sense.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)

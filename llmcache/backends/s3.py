@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from time import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,7 +14,14 @@ from django.core.exceptions import ImproperlyConfigured
 from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
-from llmcache.backends.s3_client import ABSENT, CHANGED, NO_CONDITIONS, Connection, code
+from llmcache.backends.s3_client import (
+    ABSENT,
+    CHANGED,
+    DEFAULTS,
+    NO_CONDITIONS,
+    Connection,
+    code,
+)
 from llmcache.conf import BackendSettings
 from llmcache.exceptions import LLMCacheError
 
@@ -28,15 +35,24 @@ class NotDeleted(LLMCacheError):
 class S3Backend(BaseBackend):
     """LOCATION: `s3://bucket/prefix`.
 
-    OPTIONS: `endpoint_url`, `region_name`, the three `aws_` credentials, `use_ssl`, `verify`,
-    `api_version` and `config` (a dict or a botocore Config) as boto3 takes them;
-    `addressing_style`; `timeout` in seconds for connecting and for reading (default 2);
-    `max_pool_connections` (default 32). Credentials that are not given are found in boto3's usual
-    places.
+    OPTIONS:
+        endpoint_url (str): of a server other than Amazon's.
+        region_name (str): the bucket's region.
+        aws_access_key_id, aws_secret_access_key, aws_session_token (str): credentials; those that
+            are not given are found in boto3's usual places.
+        addressing_style (str): "path", "virtual" or "auto".
+        timeout (float): seconds for connecting, and for reading, at each of two attempts.
+        max_pool_connections (int): how many connections a process may have open.
+        use_ssl (bool): whether to speak TLS where `endpoint_url` does not say so.
+        verify (bool or str): whether to check certificates, or the file of those to trust.
+        api_version (str): as boto3 has it.
+        config (dict or botocore Config): what else botocore takes.
 
     The account must be allowed to list the bucket: without that, S3 answers a miss with an error.
     S3 deletes nothing by itself: run `sweep`, or give the bucket a lifecycle rule.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)

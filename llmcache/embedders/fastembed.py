@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from llmcache.backends.base import BaseBackend
 from llmcache.configuration import refuse_unknown, require
@@ -13,16 +13,21 @@ from llmcache.embedders.onnx import Lazy, keep_quiet, unknown_to
 from llmcache.embedders.vectors import unit
 from llmcache.packages import require_package
 
-_OPTIONS: Final = frozenset({"model", "cache_dir", "model_dir", "threads"})
-_DEFAULT: Final = "BAAI/bge-small-en-v1.5"
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "cache_dir": None,
+    "model": "BAAI/bge-small-en-v1.5",
+    "model_dir": None,
+    "threads": None,
+}
 
 
 class FastEmbedEmbedder(BaseEmbedder):
     """OPTIONS:
-        model: a name that fastembed knows, "BAAI/bge-small-en-v1.5" if not given.
-        model_dir: a directory that has the model's files; without it they are downloaded once.
-        cache_dir: where to.
-        threads: of the processor, for one text.
+        model (str): a name that fastembed knows.
+        model_dir (str): a directory that has the model's files; without it they are downloaded
+            once.
+        cache_dir (str): where to; fastembed's own directory if not given.
+        threads (int): of the processor, for one text; fastembed's choice if not given.
 
     Nothing is embedded of a text that the model's tokenizer would cut, or of which its vocabulary
     lacks something.
@@ -32,11 +37,12 @@ class FastEmbedEmbedder(BaseEmbedder):
     """
 
     threshold = 0.9
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)
         name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, _OPTIONS)
+        refuse_unknown(f"key of {name}", options, DEFAULTS)
         for key in ("model", "cache_dir", "model_dir"):
             value = options.get(key)
             ok = value is None or (isinstance(value, (str, os.PathLike)) and bool(value))
@@ -45,7 +51,7 @@ class FastEmbedEmbedder(BaseEmbedder):
         ok = threads is None or (type(threads) is int and threads > 0)
         require(ok, f"{name}['threads']", threads, "an integer from 1 up")
         require_package(setting, "fastembed", "fastembed")
-        self.model = str(options.get("model") or _DEFAULT)
+        self.model = str(options.get("model") or DEFAULTS["model"])
         self._lazy = Lazy(self._load)
 
     def _load(self) -> tuple[Any, frozenset[int]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -21,7 +21,7 @@ from llmcache.embedders.onnx import EXTRA, Lazy, Model, open_model, require_runt
 from llmcache.embedders.vectors import unit
 from llmcache.packages import require_package
 
-_OPTIONS: Final[dict[str, Any]] = {
+DEFAULTS: Final[Mapping[str, Any]] = {
     "model_path": None,
     "tokenizer_path": None,
     "max_tokens": 256,
@@ -31,24 +31,25 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 class MiniLMEmbedder(BaseEmbedder):
     """OPTIONS:
-        max_tokens: of a text with more word pieces than that (256), nothing is embedded; nor of
-            one with a word or sign that the model's vocabulary lacks, since all of those look the
-            same to it.
-        threads: of the processor, for one text (1).
-        model_path, tokenizer_path: of another ONNX model of this sort and its tokenizer.json.
+        max_tokens (int): longer texts get no vector.
+        threads (int): of the processor, for one text.
+        model_path, tokenizer_path (str): another ONNX model of this sort, and its tokenizer.json.
 
-    The model is loaded with the first text, which takes some 0.2 s, and is shared by all threads.
+    Nothing is embedded either of a text with a word or sign that the model's vocabulary lacks,
+    since all of those look the same to it. The model is loaded with the first text, which takes
+    some 0.2 s, and is shared by all threads.
 
     Raises:
         ImproperlyConfigured: a package or a file is missing.
     """
 
     threshold = 0.7
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)
-        refuse_unknown(f"key of {setting}['OPTIONS']", options, _OPTIONS)
-        given = {**_OPTIONS, **options}
+        refuse_unknown(f"key of {setting}['OPTIONS']", options, DEFAULTS)
+        given = {**DEFAULTS, **options}
         for name in ("max_tokens", "threads"):
             value = given[name]
             require(

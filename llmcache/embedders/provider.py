@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter, time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from weakref import WeakSet
 
 import orjson
@@ -32,37 +32,46 @@ from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.base import UpstreamRequest
 from llmcache.usage import Usage
 
-_OPTIONS: Final = frozenset({"model", "dimensions", "timeout", "cache_size", "max_chars"})
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "cache_size": 1000,
+    "dimensions": None,
+    "max_chars": 24_000,
+    "model": None,
+    "timeout": 2.0,
+}
 
 
 class ProviderEmbedder(BaseEmbedder):
     """OPTIONS:
-        model: as calls name it: "text-embedding-3-small", or "groq/..." for another provider.
-        dimensions: sent along where given.
-        timeout: seconds; a provider that takes longer makes a miss. 2.0 if not given. Nothing is
-            tried twice.
-        cache_size: vectors that each process keeps, 1000 if not given.
-        max_chars: of a longer text (24000) nothing is embedded.
+        model (str): as calls name it: "text-embedding-3-small", or "groq/..." for another provider.
+            It must be given.
+        dimensions (int): sent along where given.
+        timeout (float): seconds; a provider that takes longer makes a miss. Nothing is tried twice.
+        cache_size (int): vectors that each process keeps.
+        max_chars (int): longer texts get no vector.
 
     Raises:
         ImproperlyConfigured: `model` is missing, or an option is wrong.
     """
 
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
+
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)
-        refuse_unknown(f"key of {setting}['OPTIONS']", options, _OPTIONS)
         name = f"{setting}['OPTIONS']"
-        model = options.get("model")
+        refuse_unknown(f"key of {name}", options, DEFAULTS)
+        given = {**DEFAULTS, **options}
+        model = given["model"]
         require(isinstance(model, str) and model != "", f"{name}['model']", model, "a model's name")
         self.model = str(model)
-        self._timeout = options.get("timeout", 2.0)
+        self._timeout = given["timeout"]
         ok = is_number(self._timeout) and self._timeout > 0
         require(ok, f"{name}['timeout']", self._timeout, "a number of seconds above 0")
         # Whoever waits for another's call: connecting and reading may each take the timeout.
         self._patience = 2 * self._timeout
-        self._size: int = options.get("cache_size", 1000)
-        self._longest: int = options.get("max_chars", 24_000)
-        self._dimensions: int | None = options.get("dimensions")
+        self._size: int = given["cache_size"]
+        self._longest: int = given["max_chars"]
+        self._dimensions: int | None = given["dimensions"]
         for key, value in (
             ("cache_size", self._size),
             ("max_chars", self._longest),

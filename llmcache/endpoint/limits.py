@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from hashlib import blake2b
 from time import time
 from typing import Any, Final, TypeVar
 
@@ -88,7 +89,9 @@ def _count_request(holder: Holder) -> None:
 def _place(holder: Holder) -> str:
     # A key may have the name of one that was deleted.
     own = "" if holder.pk is None else f":{holder.pk}"
-    return f"llmcache:endpoint:{holder.caller}{own}"
+    # Hashed, as a name may have what a cache's key must not: memcached takes no spaces.
+    named = f"{holder.caller}{own}".encode("utf-8", "surrogatepass")
+    return f"llmcache:endpoint:{blake2b(named, digest_size=16).hexdigest()}"
 
 
 def _period(holder: Holder) -> tuple[str, datetime | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -17,32 +17,41 @@ from llmcache.configuration import is_number, refuse_unknown, require
 from llmcache.embedders.onnx import Lazy, Model, open_model, require_runtime
 from llmcache.judges.base import BaseJudge
 
-_OPTIONS: Final = frozenset({"model_path", "tokenizer_path", "threshold", "max_tokens", "threads"})
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "max_tokens": 512,
+    "model_path": None,
+    "threads": 1,
+    "threshold": 0.5,
+    "tokenizer_path": None,
+}
 
 
 class CrossEncoderJudge(BaseJudge):
     """OPTIONS:
-        model_path, tokenizer_path: the ONNX file, with one number as its output, and its
-            tokenizer.json.
-        threshold: from which score on, 0 to 1 after a sigmoid, the questions are one; 0.5 if not
-            given. The mean of both orders counts.
-        max_tokens: of two questions with more word pieces together (512) it says no; also where its
+        model_path, tokenizer_path (str): the ONNX file, with one number as its output, and its
+            tokenizer.json. Both must be given.
+        threshold (float): from which score on, 0 to 1 after a sigmoid, the questions are one. The
+            mean of both orders counts.
+        max_tokens (int): of two questions with more word pieces together it says no, and where its
             vocabulary lacks something of them.
-        threads: of the processor, for one pair (1).
+        threads (int): of the processor, for one pair.
 
     Raises:
         ImproperlyConfigured: a package or a file is missing, or an option is wrong.
     """
 
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
+
     def __init__(self, setting: str, options: Mapping[str, Any]) -> None:
         super().__init__(setting, options)
         name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, _OPTIONS)
-        self._threshold = options.get("threshold", 0.5)
+        refuse_unknown(f"key of {name}", options, DEFAULTS)
+        given = {**DEFAULTS, **options}
+        self._threshold = given["threshold"]
         ok = is_number(self._threshold) and 0 <= self._threshold <= 1
         require(ok, f"{name}['threshold']", self._threshold, "a score from 0 to 1")
-        self._most: int = options.get("max_tokens", 512)
-        self._threads: int = options.get("threads", 1)
+        self._most: int = given["max_tokens"]
+        self._threads: int = given["threads"]
         for key, value in (("max_tokens", self._most), ("threads", self._threads)):
             ok = type(value) is int and value > 0
             require(ok, f"{name}[{key!r}]", value, "an integer from 1 up")

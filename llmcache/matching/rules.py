@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from llmcache import embedders, judges
 from llmcache.backends.semantic import guards
-from llmcache.backends.semantic.base import SemanticBackend
+from llmcache.backends.semantic.base import MATCHING, SemanticBackend
 from llmcache.backends.semantic.guards import Guard
 from llmcache.configuration import is_number, require
 from llmcache.embedders.base import BaseEmbedder
@@ -74,10 +74,10 @@ def read(backend: SemanticBackend) -> Rules:
     Raises:
         ImproperlyConfigured: a value that cannot be used, or a package that is missing.
     """
-    given: Mapping[str, Any] = backend.matching
+    given: Mapping[str, Any] = {**MATCHING, **backend.matching}
     name = f"LLMCACHE[{backend.alias!r}]['OPTIONS']"
-    embedder = embedders.build(f"{name}['embedder']", given.get("embedder", "minilm"), backend)
-    threshold = given.get("similarity_threshold")
+    embedder = embedders.build(f"{name}['embedder']", given["embedder"], backend)
+    threshold = given["similarity_threshold"]
     if threshold is None:
         threshold = embedder.threshold
     require(
@@ -86,24 +86,24 @@ def read(backend: SemanticBackend) -> Rules:
         threshold,
         "a similarity from 0 (none) to 1 (the same)",
     )
-    mode = given.get("mode", "serve")
+    mode = given["mode"]
     require(mode in MODES, f"{name}['mode']", mode, f"one of {', '.join(MODES)}")
-    audit = given.get("audit", 0.0)
+    audit = given["audit"]
     require(is_number(audit) and 0 <= audit <= 1, f"{name}['audit']", audit, "a share from 0 to 1")
-    turns = given.get("history", "equal")
+    turns = given["history"]
     require(turns in HISTORIES, f"{name}['history']", turns, f"one of {', '.join(HISTORIES)}")
-    neighbours = given.get("neighbours", 5)
+    neighbours = given["neighbours"]
     require(
         type(neighbours) is int and 1 <= neighbours <= 100,
         f"{name}['neighbours']",
         neighbours,
         "an integer from 1 to 100",
     )
-    judge = given.get("judge")
+    judge = given["judge"]
     return Rules(
         embedder=embedder,
         threshold=float(threshold),
-        guards=guards.build(f"{name}['guards']", given.get("guards")),
+        guards=guards.build(f"{name}['guards']", given["guards"]),
         judge=None if judge is None else judges.build(f"{name}['judge']", judge),
         judge_band=_band(name, given, float(threshold)),
         shadow=mode == "shadow",
@@ -114,15 +114,13 @@ def read(backend: SemanticBackend) -> Rules:
 
 
 def _band(name: str, given: Mapping[str, Any], threshold: float) -> tuple[float, float] | None:
-    if given.get("judge") is None:
-        require(
-            given.get("judge_band") is None,
-            f"{name}['judge_band']",
-            given.get("judge_band"),
-            "left out where there is no 'judge'",
-        )
+    band = given["judge_band"]
+    if given["judge"] is None:
+        without = "left out where there is no 'judge'"
+        require(band is None, f"{name}['judge_band']", band, without)
         return None
-    band = given.get("judge_band", (max(0.0, threshold - 0.05), min(1.0, threshold + 0.1)))
+    if band is None:
+        band = (max(0.0, threshold - 0.05), min(1.0, threshold + 0.1))
     require(
         isinstance(band, (list, tuple))
         and len(band) == 2

@@ -19,9 +19,10 @@ ANTHROPIC_DEFAULTS: Final[Mapping[str, Any]] = {
 class Anthropic(OpenAICompatible):
     """A provider of `llmcache.messages()`.
 
-    OPTIONS: those of OpenAICompatible but for `organization`, `project` and `stream_usage`, with
-    Anthropic's address and ANTHROPIC_API_KEY as defaults, and:
-        anthropic_version: the version of the API, "2023-06-01" by default.
+    OPTIONS:
+        anthropic_version (str): the version of the API. Part of the key.
+
+    The others are those of OpenAICompatible but for `organization`, `project` and `stream_usage`.
     """
 
     kinds = frozenset({"messages"})

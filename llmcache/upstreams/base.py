@@ -52,7 +52,7 @@ class UpstreamRequest:
 
 
 class BaseUpstream:
-    """A provider. Subclasses implement all four calls and raise only `UpstreamError`s from them.
+    """A provider. Subclasses implement all four calls, and raise `UpstreamError` or a subclass.
 
     Attributes:
         kinds: the kinds of call that it answers.

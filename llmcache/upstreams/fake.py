@@ -20,7 +20,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import orjson
 
@@ -32,9 +32,15 @@ from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status
 
 _CREATED = 1_700_000_000
-_OPTIONS = frozenset(
-    {"responses", "latency", "chunk_latency", "fail", "fail_times", "dimensions", "finish_reason"}
-)
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "chunk_latency": 0.0,
+    "dimensions": 8,
+    "fail": None,
+    "fail_times": math.inf,
+    "finish_reason": "stop",
+    "latency": 0.0,
+    "responses": None,
+}
 # Only who demands a tool gets a call of it: "auto" leaves it to the model, and this one answers.
 _NO_TOOL = (None, "auto", "none")
 
@@ -43,13 +49,14 @@ class FakeUpstream(BaseUpstream):
     """A deterministic provider.
 
     OPTIONS:
-        responses: dict from a prompt's text to the answer's, or a function from the
+        responses (dict or function): from a prompt's text to the answer's, or a function from the
             UpstreamRequest to it; other prompts get an answer that quotes them.
-        latency: seconds before an answer; chunk_latency: seconds between a stream's chunks.
-        fail: an HTTP status, or an exception, to fail with; fail_times: how often; always if not
-            given.
-        dimensions: length of embeddings, 8 by default.
-        finish_reason: "stop" by default.
+        latency (float): seconds before an answer.
+        chunk_latency (float): seconds between a stream's chunks.
+        fail (int or Exception): an HTTP status, or an exception, to fail with.
+        fail_times (float): how often to fail.
+        dimensions (int): length of embeddings.
+        finish_reason (str): how every answer ends.
 
     Attributes:
         calls: the requests so far. `call_count` is their number; `reset()` forgets them.
@@ -58,20 +65,21 @@ class FakeUpstream(BaseUpstream):
     """
 
     kinds = frozenset(KINDS)
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        options = settings.options
-        refuse_unknown("option of FakeUpstream", options, _OPTIONS)
-        self.responses: Mapping[str, str] | Callable[[UpstreamRequest], str] = options.get(
-            "responses", {}
+        refuse_unknown("option of FakeUpstream", settings.options, DEFAULTS)
+        options = {**DEFAULTS, **settings.options}
+        self.responses: Mapping[str, str] | Callable[[UpstreamRequest], str] = (
+            {} if options["responses"] is None else options["responses"]
         )
-        self.latency: float = options.get("latency", 0.0)
-        self.chunk_latency: float = options.get("chunk_latency", 0.0)
-        self.fail: int | Exception | None = options.get("fail")
-        self.fail_times: float = options.get("fail_times", math.inf)
-        self.dimensions: int = options.get("dimensions", 8)
-        self.finish_reason: str = options.get("finish_reason", "stop")
+        self.latency: float = options["latency"]
+        self.chunk_latency: float = options["chunk_latency"]
+        self.fail: int | Exception | None = options["fail"]
+        self.fail_times: float = options["fail_times"]
+        self.dimensions: int = options["dimensions"]
+        self.finish_reason: str = options["finish_reason"]
         self.calls: list[UpstreamRequest] = []
         self._lock = threading.Lock()
 

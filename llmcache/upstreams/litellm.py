@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 import orjson
@@ -55,17 +55,19 @@ class LiteLLMUpstream(BaseUpstream):
     """Calls through `litellm.completion` and its siblings; models are named as LiteLLM names them.
 
     OPTIONS:
-        api_key: the key; without it LiteLLM reads each provider's own environment variable.
-        base_url: where the API is; without it LiteLLM knows. Part of every entry's key.
-        timeout: seconds, 600 by default; max_retries: 2 by default.
-        arguments: more arguments for every call, such as {"api_version": "2024-10-21"}. Part of
-            every entry's key, as a hash.
+        api_key (str): the key; without it LiteLLM reads each provider's own environment variable.
+        base_url (str): where the API is; without it LiteLLM knows. Part of the key.
+        timeout (float): seconds for an answer.
+        max_retries (int): for what may go better the next time.
+        arguments (dict): more arguments for every call, such as {"api_version": "2024-10-21"}. Part
+            of the key, as a hash.
 
     LiteLLM reports a stream that merely ends as complete, so such an answer counts as whole; one
     whose connection breaks raises `StreamBroken`.
     """
 
     fields = _FIELDS
+    defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)

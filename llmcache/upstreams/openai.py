@@ -60,15 +60,21 @@ class OpenAICompatible(BaseUpstream):
     """A provider, reached over one pool of connections per process and per event loop.
 
     OPTIONS:
-        base_url: where the API is, version included; default `https://api.openai.com/v1`.
-        api_key, or api_key_env: the key, or the environment variable that has it when a call is
-            made (default OPENAI_API_KEY). Servers that need none get none.
-        timeout, connect_timeout: seconds, 600 and 5 by default.
-        max_retries: 2 by default; for failed connections, 408, 409, 429 and 5xx.
-        organization, project, default_headers, default_query: sent with every request.
-        stream_usage: ask for the usage of streams, True by default; some servers refuse that.
-        paths: other paths by kind of call, such as {"completion": "/chat"}.
-        max_connections, proxy, verify: as httpx has them.
+        base_url (str): where the API is, version included. Part of the key.
+        api_key (str): the key; better not in the settings file.
+        api_key_env (str): the environment variable that has the key when a call is made. Servers
+            that need none get none.
+        timeout (float): seconds for an answer.
+        connect_timeout (float): seconds for a connection.
+        max_retries (int): for failed connections and for the statuses 408, 409, 429 and 5xx.
+        organization, project (str): OpenAI's. Part of the key.
+        default_headers, default_query (dict): sent with every request. Part of the key, as a hash,
+            but for credentials and the headers of tracers.
+        stream_usage (bool): ask for the usage of streams; some servers refuse that.
+        paths (dict): other paths by kind of call, such as {"completion": "/chat"}. Part of the key.
+        max_connections (int): of a process to the provider.
+        proxy (str): as httpx has it.
+        verify (bool or SSLContext): as httpx has it.
     """
 
     kinds = frozenset(KINDS)

@@ -1,4 +1,4 @@
-"""The pages about views and functions: their code runs, and their tables name every argument."""
+"""The pages about views and functions: the views are cached, and the tables name every argument."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import pytest
 from django.test import AsyncRequestFactory, RequestFactory
 
 from llmcache.decorators import cached, cached_completion
-from tests.test_documentation import page
+from tests.docs.blocks import PAGES, blocks
 
-
-def blocks(name: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", page(name), re.MULTILINE | re.DOTALL)
+VIEWS = [block.code for block in blocks("views")]
 
 
 def run(code: str) -> dict[str, Any]:
@@ -24,16 +22,11 @@ def run(code: str) -> dict[str, Any]:
     return namespace
 
 
-@pytest.mark.parametrize("code", blocks("functions"))
-def test_the_code_about_functions_runs(code: str) -> None:
-    run(code)
-
-
 @pytest.mark.parametrize(
     ("number", "view"), [(0, "answer"), (1, "chat"), (2, "Summary"), (3, "report"), (4, "poem")]
 )
 def test_the_views_of_the_page_answer_and_are_cached(number: int, view: str) -> None:
-    found = run(blocks("views")[number])[view]
+    found = run(VIEWS[number])[view]
     found = found.as_view() if isinstance(found, type) else found
     is_async = inspect.iscoroutinefunction(found)
     factory: Any = AsyncRequestFactory() if is_async else RequestFactory()
@@ -53,14 +46,14 @@ def test_the_views_of_the_page_answer_and_are_cached(number: int, view: str) -> 
 
 
 def test_all_code_of_the_page_about_views_is_tried() -> None:
-    assert len(blocks("views")) == 5
+    assert len(VIEWS) == 5
 
 
 @pytest.mark.parametrize(
     ("name", "decorator"), [("views", cached_completion), ("functions", cached)]
 )
 def test_every_argument_is_documented_and_none_besides(name: str, decorator: Any) -> None:
-    table = page(name).split("| Argument |")[1].split("\n\n")[0]
+    table = PAGES[name].read_text().split("| Argument |")[1].split("\n\n")[0]
     documented = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
     arguments = inspect.signature(decorator).parameters.values()
     assert documented == [each.name for each in arguments if each.kind is each.KEYWORD_ONLY]

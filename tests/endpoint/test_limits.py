@@ -105,6 +105,15 @@ def test_counters_that_fail_let_calls_through(caller: Caller, key: Callable[...,
         assert [ask(caller, token, "x").status_code for _ in range(3)] == [200] * 3
 
 
+@pytest.mark.filterwarnings("error::django.core.cache.CacheKeyWarning")  # as memcached does
+@pytest.mark.parametrize("name", ["mobile app", "k" * 80])
+def test_limits_hold_whatever_the_key_is_called(
+    caller: Caller, key: Callable[..., str], name: str
+) -> None:
+    token = key(name, requests_per_minute=1, budget=5)
+    assert [ask(caller, token, "x").status_code for _ in range(2)] == [200, 429]
+
+
 def test_limits_hold_over_processes(key: Callable[..., str], redis_server: Any) -> None:
     """Two processes stand for two clients of one Redis, whose counters they share."""
     shared = {

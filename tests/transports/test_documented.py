@@ -12,34 +12,12 @@ from typing import Any
 import pytest
 
 import llmcache.httpx2
-from llmcache.conf import ProviderSettings
-from llmcache.http import event_stream, requests
+from llmcache.http import requests
 from llmcache.transports import instructions
-from llmcache.upstreams.base import UpstreamRequest
-from llmcache.upstreams.fake import FakeUpstream
-from tests.servers.provider import Provider, answer, stream
+from tests.servers.provider import Provider
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "sdks.md").read_text()
-
-
-@pytest.fixture
-def speaking(provider: Provider) -> Provider:
-    """A provider that answers whatever it is asked, by the fake upstream."""
-    fake = FakeUpstream(ProviderSettings(name="fake"))
-
-    def speak(handler: Any) -> None:
-        recorded = provider.requests[-1]
-        kind, _ = requests.kind_of(recorded.path) or ("completion", "")
-        params = {name: value for name, value in recorded.json.items() if name != "model"}
-        request = UpstreamRequest(kind=kind, model=recorded.json["model"], params=params)
-        if params.get("stream"):
-            stream(list(event_stream.frames(kind, fake.stream(request))))(handler)
-        else:
-            answer(fake.call(request))(handler)
-
-    provider.script(speak)
-    return provider
 
 
 def test_the_pages_code_runs(speaking: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,24 +11,22 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from llmcache.backends.base import BaseBackend, run_in_thread
 from llmcache.conf import BackendSettings
 
-MATCHING: Final = frozenset(
-    {
-        "audit",
-        "embedder",
-        "guards",
-        "history",
-        "judge",
-        "judge_band",
-        "mode",
-        "neighbours",
-        "similarity_threshold",
-    }
-)
+MATCHING: Final[Mapping[str, Any]] = {
+    "audit": 0.0,
+    "embedder": "minilm",
+    "guards": None,
+    "history": "equal",
+    "judge": None,
+    "judge_band": None,
+    "mode": "serve",
+    "neighbours": 5,
+    "similarity_threshold": None,
+}
 """The OPTIONS that say what counts as a match; `llmcache.matching` reads them, the store does
 not.
 """
@@ -79,9 +77,27 @@ class SemanticBackend(BaseBackend):
 
     A subclass names this class before its exact store: `class Mine(SemanticBackend, DiskBackend)`.
 
+    OPTIONS:
+        embedder (str or dict): what makes the vectors: "minilm", "fastembed", a dotted path, or
+            {"BACKEND": any of these or "provider", "OPTIONS": {...}}.
+        similarity_threshold (float): the least similarity, 0 to 1, from which on an answer may
+            serve; the embedder's own if not given.
+        guards (list or dict): which guards may veto, or their options by name; all but `entities`
+            if not given.
+        judge (str or dict): who decides where similarity is not sure, as `embedder` is given.
+        judge_band (list): the two similarities between which the judge decides; from 0.05 below
+            the threshold to 0.1 above it if not given. Its yes serves below the threshold too.
+        mode (str): "serve", or "shadow" to note matches and call the model all the same.
+        audit (float): share of matches, 0 to 1, for which the model is called all the same, to
+            compare.
+        history (str): "equal" if earlier turns must be equal, "similar" if they are compared.
+        neighbours (int): how many of the nearest prompts are looked at, 1 to 100.
+
     Attributes:
         matching: those of its OPTIONS that say what counts as a match.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = MATCHING
 
     def __init__(self, settings: BackendSettings) -> None:
         options = settings.options

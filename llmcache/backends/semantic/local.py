@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from time import time
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from llmcache.backends import options
 from llmcache.backends.disk import DEFAULTS as ENTRIES
 from llmcache.backends.disk import DiskBackend
-from llmcache.backends.semantic.base import Neighbour, SemanticBackend, Vector
+from llmcache.backends.semantic.base import MATCHING, Neighbour, SemanticBackend, Vector
 from llmcache.backends.semantic.local_copies import Copies
 from llmcache.backends.semantic.local_file import VectorFile
 from llmcache.backends.semantic.local_graphs import Graphs
@@ -31,10 +31,12 @@ _ASKED: Final = 500
 
 
 class LocalSemanticBackend(SemanticBackend, DiskBackend):
-    """LOCATION and OPTIONS: as DiskBackend's.
+    """LOCATION, and further OPTIONS: as DiskBackend's.
 
-    Further OPTIONS: `memory_limit` in bytes (default 1 GiB): how much of the vectors each process
-    keeps in memory. What was not searched for the longest goes, and is read anew when needed.
+    OPTIONS:
+        memory_limit (int): bytes of vectors that each process keeps in memory. What was not
+            searched for the longest goes, and is read anew when it is needed; one partition is
+            always kept whole.
 
     Up to 20,000 vectors of a partition are compared one by one. Where there are more, a thread
     builds a graph over them, which is searched from then on.
@@ -42,6 +44,8 @@ class LocalSemanticBackend(SemanticBackend, DiskBackend):
     Raises:
         ImproperlyConfigured: a package is missing, or the settings make no sense.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
         own, rest = split_options(settings, DEFAULTS, ENTRIES)

@@ -4,8 +4,8 @@ entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -13,7 +13,7 @@ from llmcache.backends import options
 from llmcache.backends.base import run_in_thread
 from llmcache.backends.redis import DEFAULTS as ENTRIES
 from llmcache.backends.redis import RedisBackend
-from llmcache.backends.semantic.base import Neighbour, SemanticBackend, Vector
+from llmcache.backends.semantic.base import MATCHING, Neighbour, SemanticBackend, Vector
 from llmcache.backends.semantic.places import split_options
 from llmcache.backends.semantic.redis_steps import SemanticSteps, Steps
 from llmcache.backends.semantic.redis_vectors import Command, Layout
@@ -26,16 +26,21 @@ _ALGORITHMS: Final = ("flat", "hnsw")
 
 
 class RedisSemanticBackend(SemanticBackend, RedisBackend):
-    """LOCATION and OPTIONS: as RedisBackend's, with database 0, the only one that Redis indexes.
+    """LOCATION, and further OPTIONS: as RedisBackend's, with database 0, the only one that Redis
+    indexes.
 
-    Further OPTIONS: `algorithm`, "flat" (the default: exact, its time grows with the vectors of a
-    partition) or "hnsw" (approximate; pays from some 10,000 vectors in one partition, and each
-    addition costs the server more). A changed algorithm rebuilds the index.
+    OPTIONS:
+        algorithm (str): "flat" is exact, and its time grows with the vectors of a partition;
+            "hnsw" is approximate, its additions cost the server more, its searches less from some
+            10,000 vectors in one partition on. A change rebuilds the index.
+
     Replicas are not searched: they may still have what is removed.
 
     Raises:
         ImproperlyConfigured: a package is missing, or the settings make no sense.
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
         own, rest = split_options(settings, DEFAULTS, ENTRIES)

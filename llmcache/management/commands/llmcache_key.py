@@ -23,19 +23,26 @@ class Command(Running):
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         create = verbs.add_parser("create", help="make a key and print its token")
-        create.add_argument("name")
+        create.add_argument("name", help="by which figures and pages call it")
         create.add_argument("--scope", default="", help="whose answers; its own if not given")
-        create.add_argument("--namespace", default="")
+        create.add_argument("--namespace", default="", help="of its entries")
         create.add_argument("--alias", default="", help="of LLMCACHE")
-        create.add_argument("--model", action="append", default=[], help="a name or a pattern")
-        create.add_argument("--requests-per-minute", type=int)
+        create.add_argument(
+            "--model", action="append", default=[], help="or a pattern; may be repeated"
+        )
+        create.add_argument("--requests-per-minute", type=int, help="no limit if not given")
         create.add_argument("--budget", type=float, help="in the currency of the prices")
-        create.add_argument("--budget-period", choices=Period.values, default=Period.MONTH)
+        create.add_argument(
+            "--budget-period",
+            choices=Period.values,
+            default=Period.MONTH,
+            help="how long the budget is for (default: %(default)s)",
+        )
         create.add_argument("--days", type=float, help="how long it lives")
-        create.add_argument("--may-evict", action="store_true")
-        create.add_argument("--may-flush", action="store_true")
+        create.add_argument("--may-evict", action="store_true", help="open cache/delete to it")
+        create.add_argument("--may-flush", action="store_true", help="open cache/flush to it")
         for verb, words in (("renew", "give a key a new token"), ("stop", "stop a key")):
-            verbs.add_parser(verb, help=words).add_argument("name")
+            verbs.add_parser(verb, help=words).add_argument("name", help="the key's")
         verbs.add_parser("list", help="all keys, a line each")
 
     def run(self, options: dict[str, Any]) -> None:

@@ -25,11 +25,11 @@ class ContrastGuard(Guard):
     vector space: in a frame of equal words a different one is the point. Where prompts are worded
     differently altogether, it says nothing.
 
-    Options:
-        shared: from which share of common content words on two prompts have one frame.
-        narrowed: the same, where one prompt has all words of the other and more.
-        most: how many words may differ for this to be a contrast rather than other wording; in
-            long prompts a fifth of the words if that is more.
+    OPTIONS:
+        shared (float): from which share of common content words on two prompts have one frame.
+        narrowed (float): the same, where one prompt has all words of the other and more.
+        most (int): how many words may differ for this to be a contrast rather than other wording;
+            in long prompts a fifth of the words if that is more.
     """
 
     name = "contrast"
@@ -87,8 +87,8 @@ class EntityGuard(Guard):
     """Each prompt has a name that the other lacks: a town, a person, a product, told by its capital
     letter.
 
-    Options:
-        strict: object when only one of them has a name more.
+    OPTIONS:
+        strict (bool): object when only one of them has a name more.
     """
 
     name = "entities"

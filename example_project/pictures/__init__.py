@@ -1,0 +1,1 @@
+"""Pictures of the admin for the documentation, and the site that they show."""
