@@ -5,7 +5,7 @@ tasks fare over them. Imports nothing that needs Django to be set up.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from statistics import median
 from time import perf_counter
 from typing import Any, Final
@@ -91,8 +91,8 @@ FROM generate_series(1, {hours}) h, generate_series(0, 2) m, generate_series(0, 
     unnest(ARRAY['hit','miss']) o, generate_series(14, 15) p"""
 
 
-def pages(rounds: int = 5) -> dict[str, dict[str, float]]:
-    """Queries and milliseconds of every page of the admin."""
+def pages(rounds: int = 5, only: Collection[str] = ()) -> dict[str, dict[str, float]]:
+    """Queries and milliseconds of every page of the admin, or only of some."""
     from django.contrib.auth import get_user_model
     from django.db import connection
     from django.test import Client
@@ -105,6 +105,8 @@ def pages(rounds: int = 5) -> dict[str, dict[str, float]]:
     figures = {}
     print(f"{'page':<34} {'queries':>8} {'ms':>8} {'ms in SQL':>10}")
     for name, get in _addresses(client).items():
+        if only and name not in only:
+            continue
         get()
         times, in_sql = [], []
         for _ in range(rounds):

@@ -19,6 +19,16 @@ def spread(seconds: Sequence[float]) -> Spread:
     return {"mean": mean(seconds), **{name: cuts[place] for name, place in shares.items()}}
 
 
+def steady(seconds: Sequence[float], stretches: int = 5) -> Spread:
+    """As `spread`, of several stretches: of each figure the median. What else the machine does for
+    a while spoils one of them only.
+    """
+    length = max(1, len(seconds) // stretches)
+    starts = range(0, length * stretches, length)
+    found = [spread(part) for at in starts if len(part := seconds[at : at + length]) > 1]
+    return {name: median(one[name] for one in found) for name in found[0]}
+
+
 Contender = Callable[[int], float]
 """Runs so many calls and returns the seconds that one took on average."""
 

@@ -14,7 +14,7 @@ from time import perf_counter, time
 from typing import Any, Final
 
 import llmcache
-from benchmarks.timing import Spread, spread
+from benchmarks.timing import Spread, steady
 from llmcache import Cache, backends, recorder
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.conf import BackendSettings
@@ -133,7 +133,7 @@ def _measure(
         written += [digest, other]
     backend.delete_many(written)
     recorder.flush()
-    return {name: spread(seconds) for name, seconds in taken.items()}
+    return {name: steady(seconds) for name, seconds in taken.items()}
 
 
 def _build(path: str, location: str = "", **options: Any) -> BaseBackend:

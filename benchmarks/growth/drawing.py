@@ -10,8 +10,8 @@ from html import escape
 from math import ceil, floor, log10
 from typing import Final
 
-_WIDTH, _HEIGHT = 820, 440
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 232, 48, 56
+_WIDTH, _HEIGHT = 840, 440
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 252, 48, 56
 _LINE: Final = 15
 _LIGHT: Final = (
     "#1b6ec2",
@@ -81,7 +81,7 @@ def draw(title: str, across: Axis, up: Axis, lines: Sequence[Line]) -> str:
     for line in lines:
         places = [(scale_x(x), scale_y(y)) for x, y in line.points]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        mark = _MARKS[line.dash % len(_MARKS)]
+        mark = _MARKS[line.colour % len(_MARKS)]
         parts.append(
             f'<g class="c{line.colour}"><polyline stroke-dasharray="{_DASHES[line.dash]}"'
             f' points="{joined}"/>'
@@ -158,11 +158,12 @@ def _names(lines: Sequence[Line], scale_y: _Scale) -> list[str]:
     parts, x = [], _WIDTH - _RIGHT
     for (y, number), place in zip(ends, places, strict=True):
         line = lines[number]
+        mark = _MARKS[line.colour % len(_MARKS)].format(x=x + 30, y=f"{place:.1f}")
         parts.append(
             f'<g class="c{line.colour}">'
             f'<line class="tie" x1="{x + 4}" y1="{y:.1f}" x2="{x + 18}" y2="{place:.1f}"/>'
             f'<polyline stroke-dasharray="{_DASHES[line.dash]}"'
-            f' points="{x + 20},{place:.1f} {x + 40},{place:.1f}"/></g>'
+            f' points="{x + 20},{place:.1f} {x + 40},{place:.1f}"/>{mark}</g>'
             f'<text class="name" x="{x + 46}" y="{place + 4:.1f}">{escape(line.name)}</text>'
         )
     return parts

@@ -15,15 +15,17 @@ from typing import Any, Final
 import orjson
 import psutil
 from django.db import connection, connections
+from django.db.models import Model
 
 from benchmarks import tables
-from benchmarks.timing import Spread, spread
+from benchmarks.timing import Spread, steady
 from llmcache import ledger, maintenance, rollup, sweeping
-from llmcache.models import Entry
+from llmcache.models import Call, Entry, HourlyStat
 from llmcache.records import CallRecord, EntryRecord
 
 _BATCHES: Final = 15
 _HITS, _MISSES = 900, 100
+_FIGURES: Final = ("dashboard, 90 days",)
 _ASKED: Final = "What is the answer?"
 _FORGET: Final = (  # what `_flushes` has written
     f"""DELETE FROM llmcache_entrytag USING llmcache_entry e
@@ -42,7 +44,7 @@ _HEADER: Final = {
 
 def measure(sizes: Sequence[int], tries: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Of tables of each size: `pages`, `lookup` (seconds of one), `flush` (of a thousand records)
-    and `tasks`.
+    and `tasks`. The figures are as many at every size.
 
     Args:
         tries: how many entries are looked up.
@@ -51,11 +53,15 @@ def measure(sizes: Sequence[int], tries: int) -> Iterator[tuple[int, dict[str, A
     for step, size in enumerate(sizes):
         tables.fill(size, size, have=have)
         have = size
-        found: dict[str, Any] = {"pages": tables.pages(5 if tries > 1000 else 1)}
-        found["lookup"] = _lookups(tries)
-        found["flush"] = _flushes()
+        rounds = 5 if tries > 1000 else 1
+        if not step:  # as on a site that runs the task, and on one that does not
+            before = tables.pages(rounds, only=_FIGURES)
+            rolled_up = _watched(rollup.roll_up, HourlyStat)
+        pages = tables.pages(rounds)
+        pages |= {f"{name}, never rolled up": row for name, row in before.items()}
+        found: dict[str, Any] = {"pages": pages, "lookup": _lookups(tries), "flush": _flushes()}
         _run(*_FORGET)
-        found["tasks"] = dict(_tasks(step, last=size == sizes[-1]))
+        found["tasks"] = dict(_tasks(step)) | ({} if step else {"roll up": rolled_up})
         yield size, found
 
 
@@ -66,7 +72,7 @@ def _lookups(tries: int) -> Spread:
         started = perf_counter()
         Entry.objects.only("pk").get(digest=digest, alias=alias)
         taken.append(perf_counter() - started)
-    return spread(taken)
+    return steady(taken)
 
 
 def _flushes() -> Spread:
@@ -81,7 +87,7 @@ def _flushes() -> Spread:
         started = perf_counter()
         ledger.write(calls, entries)
         taken.append(perf_counter() - started)
-    return spread(taken)
+    return steady(taken)
 
 
 def _call(outcome: str, digest: str) -> CallRecord:
@@ -130,34 +136,34 @@ class Task:
     """What a task did.
 
     Attributes:
+        table: how many rows its table had.
         rows: how many it removed.
         seconds: how long that took.
         waited: the longest that the recorder waited meanwhile to write one hit.
         memory: bytes that the process had more at most.
     """
 
+    table: int
     rows: int
     seconds: float
     waited: float
     memory: int
 
 
-def _tasks(step: int, *, last: bool) -> Iterator[tuple[str, Task]]:
+def _tasks(step: int) -> Iterator[tuple[str, Task]]:
     """Evict one in a hundred entries, let one in ten expire, and one in ten calls grow old."""
     _run(
         f"""INSERT INTO llmcache_entrytag (entry_id, name)
         SELECT id, 'many' FROM llmcache_entry WHERE id % 100 = {50 + step}"""
     )
-    yield "evict by a tag", _watched(lambda: maintenance.evict(tag="many").removed)
+    yield "evict by a tag", _watched(lambda: maintenance.evict(tag="many").removed, Entry)
     _run(f"UPDATE llmcache_entry SET kept_until = now() WHERE id % 10 = {4 + step}")
-    yield "sweep the index", _watched(_sweep)
+    yield "sweep the index", _watched(_sweep, Entry)
     _run(
         f"""UPDATE llmcache_call SET created = now() - interval '31 days'
         WHERE id % 10 = {4 + step}"""
     )
-    yield "prune the log", _watched(_sweep)
-    if last:
-        yield "roll up", _watched(rollup.roll_up)
+    yield "prune the log", _watched(_sweep, Call)
 
 
 def _sweep() -> int:
@@ -170,8 +176,9 @@ def _run(*statements: str) -> None:
             cursor.execute(statement)
 
 
-def _watched(task: Callable[[], int]) -> Task:
+def _watched(task: Callable[[], int], model: type[Model]) -> Task:
     """Do a task beside a thread that writes hits of random entries, as a recorder does."""
+    number = model._default_manager.count()
     digests = list(Entry.objects.order_by("?").values_list("digest", flat=True)[:1000])
     done, waits, sizes = threading.Event(), [0.0], [0]
     process = psutil.Process()
@@ -199,4 +206,4 @@ def _watched(task: Callable[[], int]) -> Task:
         done.set()
         for thread in threads:
             thread.join()
-    return Task(rows, taken, max(waits), max(sizes))
+    return Task(number, rows, taken, max(waits), max(sizes))

@@ -105,15 +105,15 @@ def _pages(ledger: Figures) -> str:
 def _tasks(ledger: Figures) -> str:
     rows = [
         (
-            *(name, f"{int(size):,}", f"{task['rows']:,}", seconds(task["seconds"])),
+            *(name, f"{task['table']:,}", f"{task['rows']:,}", seconds(task["seconds"])),
             seconds(task["seconds"] / max(1, task["rows"])),
             *(seconds(task["waited"]), f"{task['memory'] / 2**20:.0f} MB"),
         )
         for name in dict.fromkeys(name for found in ledger.values() for name in found["tasks"])
-        for size, found in ledger.items()
+        for found in ledger.values()
         if (task := found["tasks"].get(name))
     ]
-    head = ("task", "rows in the tables", "removed", "in", "one", "a writer waited", "more memory")
+    head = ("task", "rows in its table", "removed", "in", "one", "a writer waited", "more memory")
     return table(head, rows)
 
 

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from benchmarks import semantic
-from benchmarks.timing import Spread, spread
+from benchmarks.timing import Spread, steady
 from llmcache import backends
 from llmcache.backends.semantic.base import SemanticBackend
 from llmcache.conf import BackendSettings
@@ -81,4 +81,4 @@ def _search(
         found = store.nearest(*place, asked.tobytes(), 1)
         taken.append(perf_counter() - started)
         right += bool(found) and found[0].digest == semantic.digest_of(best)
-    return spread(taken), right / tries
+    return steady(taken), right / tries
