@@ -17,46 +17,52 @@ def differences(before: Sequence[Row], now: Sequence[Row]) -> Iterator[Sequence[
     The ratio to the base is compared: a machine that was slower as a whole leaves it as it was.
     """
     earlier = {row.name: row for row in before}
-    for row in now:
-        old = earlier.pop(row.name, None)
-        if old is None or old.base != row.base:
-            yield (row.name, "", f"{ratio(row).median:.2f}x", "", "", figure(row, "ours"), "new")
-            continue
-        change = ratio(row).median / ratio(old).median - 1
+    later = {row.name: row for row in now}
+    for name in {**later, **earlier}:
+        old, new = earlier.get(name), later.get(name)
         yield (
-            row.name,
-            f"{ratio(old).median:.2f}x",
-            f"{ratio(row).median:.2f}x",
-            f"{change:+.0%}",
-            figure(old, "ours"),
-            figure(row, "ours"),
-            verdict(ratio(old), ratio(row)),
+            name,
+            *compared(
+                old and old.ratio("ours", old.base), new and new.ratio("ours", new.base), "x"
+            ),
+            figure(old, "ours") if old else "",
+            figure(new, "ours") if new else "",
+            mark(old, new),
         )
-    for name, old in earlier.items():
-        yield (name, f"{ratio(old).median:.2f}x", "", "", figure(old, "ours"), "", "gone")
+
+
+def mark(old: Row | None, new: Row | None) -> str:
+    """What to say of a row."""
+    if old is None or new is None:
+        return "new" if new else "gone"
+    if old.base != new.base:
+        return "another base"
+    return verdict(old.ratio("ours", old.base), new.ratio("ours", new.base))
 
 
 def costs(
     before: Mapping[str, list[float]], now: Mapping[str, list[float]]
 ) -> Iterator[Sequence[str]]:
     """As `differences`, for the figures that have no base."""
-    for name in sorted({*before, *now}):
+    for name in {**now, **before}:
         old, new = (spread(run[name]) if name in run else None for run in (before, now))
-        told = [f"{one.median:.3g}" if one else "" for one in (old, new)]
-        if old and new:
-            change = f"{new.median / old.median - 1:+.0%}"
-            yield (name, *told, change, "", "", verdict(old, new))
-        else:
-            yield (name, *told, "", "", "", "new" if new else "gone")
+        gone = "" if old and new else "new" if new else "gone"
+        yield (name, *compared(old, new), "", "", gone or verdict(old, new))
 
 
-def ratio(row: Row) -> Spread:
-    """Of ours to the base."""
-    return row.ratio("ours", row.base)
+def compared(old: Spread | None, new: Spread | None, unit: str = "") -> Sequence[str]:
+    """Before, now, and the change."""
+    return (
+        f"{old.median:.3g}{unit}" if old else "",
+        f"{new.median:.3g}{unit}" if new else "",
+        f"{new.median / old.median - 1:+.0%}" if old and new else "",
+    )
 
 
-def verdict(before: Spread, now: Spread) -> str:
+def verdict(before: Spread | None, now: Spread | None) -> str:
     """A mark if the middle halves of the two runs' rounds do not even touch, else nothing."""
+    if before is None or now is None:
+        return "no base"
     if now.low > before.high:
         return "SLOWER"
     if now.high < before.low:

@@ -24,10 +24,16 @@ class Given(BaseEmbedder):
         return made[text]
 
 
-def real_pairs() -> list[tuple[str, str]]:
-    """Pairs of questions, of the evaluation set that is shipped."""
+def real_pairs(*, same: bool = False) -> list[tuple[str, str]]:
+    """Pairs of questions, of the evaluation set that is shipped.
+
+    Args:
+        same: only those that ask for the same.
+    """
     pairs = []
     for row in rows.sample():
+        if same and not row.same:
+            continue
         one, other = (asked["params"]["messages"][-1]["content"] for asked in row.materials())
         pairs.append((one, other))
     return pairs

@@ -61,8 +61,8 @@ def write(
     told = []
     for row in rows:
         seconds = {who: row.seconds(who) for who in row.rounds}
-        ratio = asdict(row.ratio("ours", row.base))
-        told.append({**asdict(row), "ratio": ratio, "seconds": seconds})
+        ratio = row.ratio("ours", row.base)
+        told.append({**asdict(row), "ratio": ratio and asdict(ratio), "seconds": seconds})
     add(path, "run", {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", **about})
     add(path, "rows", told)
     add(path, "costs", costs)

@@ -12,13 +12,14 @@ WIDTHS = (44, 5, 7, 11, 24)
 
 def cells(row: Row) -> Sequence[str]:
     """A row's."""
+    times = row.ratio("ours", row.base)
     return (
         row.name,
         row.goal,
-        f"{row.ratio('ours', row.base).median:.2f}x",
+        f"{times.median:.2f}x" if times else "-",
         figure(row, "ours"),
-        f"{figure(row, row.base)} {row.base}",
-        ", ".join(f"{who} {ratio(row, who)}" for who in others(row)) or "-",
+        f"{figure(row, row.base) if times else '-'} {row.base}",
+        ", ".join(f"{who} {peer(row, who)}" for who in others(row)) or "-",
     )
 
 
@@ -28,9 +29,11 @@ def others(row: Row) -> list[str]:
     return sorted(names, key=row.seconds)
 
 
-def ratio(row: Row, who: str) -> str:
+def peer(row: Row, who: str) -> str:
     """How many times ours somebody takes, and their calls of the provider."""
-    times = row.ratio(who, "ours").median
+    found = row.ratio(who, "ours")
+    assert found is not None
+    times = found.median
     asked = f" ({row.calls[who]:.0f} calls)" if who in row.calls else ""
     return f"{times:.{0 if times >= 9.95 else 1 if times >= 0.95 else 2}f}x{asked}"
 

@@ -78,8 +78,12 @@ class Row:
         """The median of one call."""
         return median(self.rounds[who])
 
-    def ratio(self, who: str, to: str) -> Spread:
-        """How many times as long somebody takes, over the rounds' own ratios."""
+    def ratio(self, who: str, to: str) -> Spread | None:
+        """How many times as long somebody takes, over the rounds' own ratios; None where one of
+        them has no figure.
+        """
+        if not {who, to} <= self.rounds.keys():
+            return None
         pairs = zip(self.rounds[who], self.rounds[to], strict=True)
         return spread([mine / theirs for mine, theirs in pairs])
 
@@ -100,7 +104,7 @@ def race(
         times: calls of a round; as many as BUDGET allows if 0.
 
     Raises:
-        Missing: ours, or the base, has no figure.
+        Missing: ours has no figure.
     """
     missing: dict[str, str] = {}
     turns: dict[str, int] = {}
@@ -125,7 +129,6 @@ def race(
                     del taken[who]
     finally:
         gc.enable()
-    for who in ("ours", base):
-        if who in missing:
-            raise Missing(f"{name}: {who}: {missing[who]}")
+    if "ours" in missing:
+        raise Missing(f"{name}: {missing['ours']}")
     return Row(name, goal, base, taken, missing=missing, rate=rate)

@@ -187,6 +187,14 @@ PATHS: dict[str, Callable[[Peer, Job], float]] = {
     "semantic hit": semantic_hit,
 }
 
+LACKS = {
+    "memory": "it has no cache in memory",
+    "redis": "it has no cache in Redis",
+    "disk": "it has no cache on disk",
+    "s3": "it has no cache in S3",
+    "semantic": "it does not match by vectors",
+}
+
 
 # --- timing ---
 
@@ -271,7 +279,7 @@ def answer(kind: type[Peer], peers: dict[str, Peer], job: Job) -> dict[str, Any]
         if reason:
             raise NoPath(reason)
         if store not in kind.stores:
-            raise NoPath(f"it has no store of the type {store}")
+            raise NoPath(LACKS[store])
         key = json.dumps(job["store"])
         if key not in peers:
             peers[key] = kind(job)
