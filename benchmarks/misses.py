@@ -13,7 +13,7 @@ import orjson
 from django.test import override_settings
 
 import llmcache
-from benchmarks.contenders import Bench
+from benchmarks.contenders import Bench, contender
 from benchmarks.peer import OURS, Peer
 from benchmarks.peers.serving import CALLERS
 from benchmarks.questions import digest, question
@@ -46,7 +46,10 @@ def one_miss(bench: Bench) -> Iterator[Row]:
                 raw = kept[digest(body)] = post(client, bench, body)
                 return orjson.loads(raw)["choices"][0]["message"]["content"]
 
-            yield race("a miss", "1.25", {"ours": calling(ours), "floor": calling(plain)})
+            job = bench.job("miss", {"type": "memory"}, asked)
+            theirs = {peer.name: contender(peer, job) for peer in bench.peers_of("memory")}
+            own = {"ours": calling(ours), "floor": calling(plain)}
+            yield race("a miss", "1.25", {**own, **theirs})
         cache.close()
 
 
@@ -89,7 +92,7 @@ def stampede(
     """A row, with the calls that reached the provider in a round."""
     calls: dict[str, list[int]] = {who: [] for who in contenders}
 
-    def contender(who: str, peers: list[Peer]) -> Contender:
+    def at_once(who: str, peers: list[Peer]) -> Contender:
         def run(times: int) -> float:
             asked = question(1024, f"Question {next(_numbers)}. ")
             job = bench.job(f"misses in {how}", store, asked)
@@ -105,7 +108,7 @@ def stampede(
 
     with httpx.Client(timeout=60) as client:
         alone = calling(lambda: post(client, bench, question(1024)))
-        runs = {who: contender(who, peers) for who, peers in contenders.items()}
+        runs = {who: at_once(who, peers) for who, peers in contenders.items()}
         row = race(name, "1.5", {"one call": alone, **runs}, base="one call", rounds=FEW, times=1)
     # The first, before the rounds, wakes what sleeps.
     row.calls.update({who: median(made[-FEW:]) for who, made in calls.items() if made})

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from array import array
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from importlib.metadata import version
@@ -120,6 +121,17 @@ def first_chunk(peer: Peer, job: Job) -> float:
     return each(first, job["times"])
 
 
+def miss(peer: Peer, job: Job) -> float:
+    """One call after the other, none asked before."""
+
+    def ask() -> None:
+        message = job["asked"]["messages"][-1]
+        fresh = {**message, "content": f"{uuid.uuid4().hex} {message['content']}"}
+        right(job, peer.ask({**job["asked"], "messages": [*job["asked"]["messages"][:-1], fresh]}))
+
+    return each(ask, job["times"])
+
+
 def misses_in_threads(peer: Peer, job: Job) -> float:
     """The same new question in `callers` threads at once: seconds until all are answered."""
     texts: list[str | BaseException] = []
@@ -182,6 +194,7 @@ PATHS: dict[str, Callable[[Peer, Job], float]] = {
     "concurrent hits": concurrent_hits,
     "replay": replay,
     "first chunk": first_chunk,
+    "miss": miss,
     "misses in threads": misses_in_threads,
     "misses in tasks": misses_in_tasks,
     "semantic hit": semantic_hit,
