@@ -76,19 +76,26 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=results.new_path(), help="the run's file")
     parser.add_argument("--only", nargs="+", choices=[*PARTS, "costs"], help="only these parts")
-    parser.add_argument("--compare", nargs="+", type=Path, metavar=("OLD", "NEW"))
+    parser.add_argument(
+        "--compare", nargs="+", type=earlier, metavar=("OLD", "NEW"), help="files of earlier runs"
+    )
     parser.add_argument("--markdown", action="store_true", help="the table as documentation has it")
     options = parser.parse_args()
     if options.compare and len(options.compare) > 2:
         parser.error("--compare takes one file or two")
-    # Read before the run, which takes minutes: it may not be there.
-    before = results.read(options.compare[0]) if options.compare else None
-    if options.compare and len(options.compare) == 2:
-        now = results.read(options.compare[1])
-    else:
-        now = run(options.json, options.only or [*PARTS, "costs"], options.markdown)
-    if before:
-        show_differences(before, now)
+    runs: list[results.Run] = options.compare or []
+    if len(runs) < 2:
+        runs = [*runs, run(options.json, options.only or [*PARTS, "costs"], options.markdown)]
+    if len(runs) == 2:
+        show_differences(*runs)
+
+
+def earlier(path: str) -> results.Run:
+    """A file that an option names, read at once: the run takes minutes."""
+    try:
+        return results.read(Path(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise argparse.ArgumentTypeError(f"{path} is no run's file: {error!r}") from error
 
 
 def run(path: Path, parts: Sequence[str], markdown: bool) -> results.Run:
@@ -110,7 +117,7 @@ def run(path: Path, parts: Sequence[str], markdown: bool) -> results.Run:
     other = costs.measure() if "costs" in parts else {}
     for name, values in other.items():
         print(f"{name}: {spread(values).median:.3g}")
-    show("Versions", (f"{who}: {told[who]['versions']}" for who in told))
+    show("Versions", table.versions({who: told[who]["versions"] for who in told}))
     show("Notes", table.notes({who: told[who]["notes"] for who in told}))
     show("No figure", table.gaps(rows))
     if markdown:

@@ -65,5 +65,7 @@ def hits(bench: Bench, server: RedisServer) -> Iterator[Row]:
             bench.job("concurrent hits", store, asked),
             rate=True,
         )
+        loop.run(cache.backend.aclose())
         cache.close()
     loop.run(raw.aclose())
+    loop.close()

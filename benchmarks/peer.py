@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks.timing import Missing
 
@@ -64,7 +64,7 @@ class Peer:
         self._kind = kind
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._said: IO[bytes] | None = None
         self._dead = ""
 
     def tell(self, job: Mapping[str, Any]) -> None:
@@ -107,9 +107,12 @@ class Peer:
     def close(self) -> None:
         """End its process."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            with self._process:
+                self._process.kill()
             self._process = None
+        if self._said is not None:
+            self._said.close()
+            self._said = None
 
     def _start(self) -> None:
         if self._dead:
@@ -123,27 +126,26 @@ class Peer:
             "LANGSMITH_TRACING": "false",
             "PYTHONWARNINGS": "ignore",
         }
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         path = {} if self._kind.room else {"PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             [str(self._kind.python), str(SCRIPTS / self._kind.script)],
             env={**os.environ, **quiet, **path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=self._said,
             bufsize=0,
         )
 
     def _end(self, reason: str = "") -> str:
         """End it for good: what it said last is the reason."""
-        if self._process is not None and not reason:
-            try:
-                code = self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                code = None
-            reason = f"its process has ended with status {code}"
+        assert self._process is not None and self._said is not None
+        if not reason:
+            reason = f"its process has ended with status {self._process.wait(5)}"
+        self._process.kill()
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace").strip().splitlines()
         self.close()
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
         self._dead = f"{reason}: {said[-1][:200]}" if said else reason
         return self._dead
 

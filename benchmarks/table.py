@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from benchmarks.timing import Row
 
 HEADINGS = ("path", "goal", "ratio", "ours", "base", "times ours")
-WIDTHS = (44, 5, 7, 11, 24)
+WIDTHS = (44, 5, 7, 15, 20)
 
 
 def cells(row: Row) -> Sequence[str]:
@@ -30,23 +30,29 @@ def others(row: Row) -> list[str]:
 
 
 def peer(row: Row, who: str) -> str:
-    """How many times ours somebody takes, and their calls of the provider."""
+    """How many times as long as ours somebody takes."""
     found = row.ratio(who, "ours")
     assert found is not None
     times = found.median
-    asked = f" ({row.calls[who]:.0f} calls)" if who in row.calls else ""
-    return f"{times:.{0 if times >= 9.95 else 1 if times >= 0.95 else 2}f}x{asked}"
+    return f"{times:.{0 if times >= 9.95 else 1 if times >= 0.95 else 2}f}x{calls(row, who)}"
 
 
 def figure(row: Row, who: str) -> str:
     """What one of them needs: time, or calls a second."""
     seconds = row.seconds(who)
-    asked = f" ({row.calls[who]:.0f})" if who in row.calls else ""
     if row.rate:
         return f"{1 / seconds:,.0f}/s"
     if seconds >= 0.01:
-        return f"{seconds * 1e3:,.0f} ms{asked}"
-    return f"{seconds * 1e6:,.1f} us{asked}"
+        return f"{seconds * 1e3:,.0f} ms{calls(row, who)}"
+    return f"{seconds * 1e6:,.1f} us{calls(row, who)}"
+
+
+def calls(row: Row, who: str) -> str:
+    """How often the provider was asked, where that counts."""
+    if who not in row.calls:
+        return ""
+    number = f"{row.calls[who]:.0f}"
+    return f" ({number} call)" if number == "1" else f" ({number} calls)"
 
 
 def line(texts: Sequence[str]) -> str:
@@ -72,6 +78,13 @@ def gaps(rows: Iterable[Row]) -> Iterator[str]:
             found.setdefault((who, reason), []).append(row.name)
     for (who, reason), names in sorted(found.items()):
         yield f"{who}: {reason} ({'; '.join(names)})"
+
+
+def versions(told: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Of each peer's packages."""
+    for who, found in told.items():
+        packages = ", ".join(f"{package} {version}" for package, version in found.items())
+        yield f"{who}: {packages or '-'}"
 
 
 def notes(told: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

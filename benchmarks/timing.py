@@ -94,13 +94,14 @@ def race(
     contenders: Mapping[str, Contender],
     *,
     base: str = "floor",
-    rounds: int = ROUNDS,
+    rounds: int = 0,
     times: int = 0,
     rate: bool = False,
 ) -> Row:
     """Measure the contenders, "ours" among them.
 
     Args:
+        rounds: ROUNDS if 0.
         times: calls of a round; as many as BUDGET allows if 0.
 
     Raises:
@@ -118,7 +119,7 @@ def race(
     gc.collect()
     gc.disable()
     try:
-        for number in range(rounds):
+        for number in range(rounds or ROUNDS):
             names = list(taken)
             shift = number % len(names)
             for who in names[shift:] + names[:shift]:

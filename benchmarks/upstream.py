@@ -68,11 +68,11 @@ def running() -> Iterator[Upstream]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    try:
-        yield Upstream(process)
-    finally:
-        process.kill()
-        process.wait()
+    with process:
+        try:
+            yield Upstream(process)
+        finally:
+            process.kill()
 
 
 # --- the process ---

@@ -15,6 +15,7 @@ litellm.suppress_debug_info = True
 class LiteLLM(Peer):
     packages = ("litellm",)
     stores = ("memory", "redis", "disk", "s3")
+    notes = {"": "it replays a stream in words, not in the pieces that were recorded"}
     reasons = {"semantic": "its redis-semantic cache embeds by itself and takes no vector"}
 
     def __init__(self, job: Job) -> None:

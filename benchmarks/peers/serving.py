@@ -221,6 +221,9 @@ class Loop:
     def run(self, made: Any) -> Any:
         return self._runner.run(made)
 
+    def close(self) -> None:
+        self._runner.close()
+
 
 LOOP = Loop()
 
