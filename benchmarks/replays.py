@@ -41,7 +41,7 @@ def replays(bench: Bench) -> Iterator[Row]:
 
         assert "".join(read()) == "".join(read()) == STREAMED
         rows = {
-            "first chunk of a replay": ("first chunk", "", first),
+            "first chunk of a replay": ("first chunk", "200 us", first),
             "whole replay, 2 KB, read": ("replay", "5.0", read),
             "whole replay, 2 KB, forwarded": ("", "5.0", forwarded),
         }

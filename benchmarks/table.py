@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from benchmarks.timing import Row
 
 HEADINGS = ("path", "goal", "ratio", "ours", "base", "times ours")
-WIDTHS = (44, 5, 7, 15, 20)
+WIDTHS = (44, 6, 7, 15, 20)
 
 
 def cells(row: Row) -> Sequence[str]:
