@@ -51,7 +51,8 @@ def calls(row: Row, who: str) -> str:
     """How often the provider was asked, where that counts."""
     if who not in row.calls:
         return ""
-    number = f"{row.calls[who]:.0f}"
+    least, most = min(row.calls[who]), max(row.calls[who])
+    number = str(most) if least == most else f"{least} to {most}"
     return f" ({number} call)" if number == "1" else f" ({number} calls)"
 
 

@@ -61,7 +61,7 @@ class Row:
         goal: the ratio of ours to the base that is aimed at, or "".
         base: the contender that ours is held against.
         rounds: by contender, the seconds of one call in each round.
-        calls: by contender, how often the provider was asked in a round, where that counts.
+        calls: by contender, how often the provider was asked in each round, where that counts.
         missing: by contender, why it has no figure.
         rate: the row is about calls a second.
     """
@@ -70,7 +70,7 @@ class Row:
     goal: str
     base: str
     rounds: dict[str, list[float]]
-    calls: dict[str, float] = field(default_factory=dict)
+    calls: dict[str, list[int]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     rate: bool = False
 

@@ -82,7 +82,9 @@ def test_costs_are_compared_by_their_own_rounds() -> None:
 def test_a_file_keeps_every_round_and_what_others_put_into_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "run.json"
     results.add(path, "ledger", {"record": 0.5})
-    one = Row("a", "2", "floor", {"ours": [1.0, 2.0]}, {"ours": 1}, {"floor": "gone"}, rate=True)
+    one = Row(
+        "a", "2", "floor", {"ours": [1.0, 2.0]}, {"ours": [1, 1]}, {"floor": "gone"}, rate=True
+    )
     results.write(path, [row(), one], {"cores": 2}, {"ms": [1.0]})
     assert results.read(path) == ([row(), one], {"ms": [1.0]})
     assert '"ledger"' in path.read_text()

@@ -29,9 +29,9 @@ def test_long_times_are_milliseconds_and_rates_are_calls_a_second() -> None:
 
 
 def test_calls_of_the_provider_stand_beside_the_figures() -> None:
-    cells = table.cells(row(calls={"ours": 1, "slow": 100}))
+    cells = table.cells(row(calls={"ours": [1, 1], "near": [1, 3], "slow": [100, 100]}))
     assert cells[3] == "20.0 us (1 call)"
-    assert cells[5].endswith("slow 25x (100 calls)")
+    assert cells[5].endswith("near 3.0x (1 to 3 calls), slow 25x (100 calls)")
 
 
 def test_columns_line_up() -> None:
