@@ -26,14 +26,19 @@ def cells(row: Row) -> Sequence[str]:
 def others(row: Row) -> list[str]:
     """Those beside ours and the base, the quickest first."""
     names = [who for who in row.rounds if who not in ("ours", row.base)]
-    return sorted(names, key=row.seconds)
+    return sorted(names, key=lambda who: times_ours(row, who))
 
 
-def peer(row: Row, who: str) -> str:
+def times_ours(row: Row, who: str) -> float:
     """How many times as long as ours somebody takes."""
     found = row.ratio(who, "ours")
     assert found is not None
-    times = found.median
+    return found.median
+
+
+def peer(row: Row, who: str) -> str:
+    """A peer's part of the last cell."""
+    times = times_ours(row, who)
     return f"{times:.{0 if times >= 9.95 else 1 if times >= 0.95 else 2}f}x{calls(row, who)}"
 
 
