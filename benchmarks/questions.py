@@ -12,11 +12,17 @@ from llmcache.upstreams.base import UpstreamRequest
 
 SENTENCE = "The quick brown fox jumps over the lazy dog and runs into the forest. "
 ANSWER = SENTENCE * 14
+STREAMED = (SENTENCE * 30)[:2048]
+PIECE = 40  # characters of a chunk
 
 
-def question(size: int) -> dict[str, Any]:
-    """A chat completion's arguments with a prompt of so many bytes."""
-    prompt = (SENTENCE * (size // len(SENTENCE) + 1))[:size]
+def question(size: int, name: str = "") -> dict[str, Any]:
+    """A chat completion's arguments with a prompt of so many bytes.
+
+    Args:
+        name: sets questions of one size apart.
+    """
+    prompt = (name + SENTENCE * (size // len(SENTENCE) + 1))[:size]
     return {
         "model": "gpt-4o-mini",
         "messages": [
