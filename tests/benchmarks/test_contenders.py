@@ -62,7 +62,7 @@ def test_calls_of_a_stampede_are_counted(
     bench: Bench, tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(misses, "FEW", 1)
-    bench.upstream.wait(0.1)
+    bench.upstream.wait(1.0)  # long enough for all to have asked, on a busy machine too
     ours = tiny("ours", OURS)
     try:
         row = misses.stampede(
@@ -71,4 +71,4 @@ def test_calls_of_a_stampede_are_counted(
     finally:
         bench.upstream.wait(0.0)
     assert row.calls == {"ours": [1], "tiny": [100]}
-    assert row.seconds("one call") >= 0.1
+    assert row.seconds("one call") >= 1.0
