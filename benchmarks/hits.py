@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from benchmarks.contenders import Bench, ours
-from benchmarks.questions import digest, floor, question
+from benchmarks.questions import as_the_sdk, digest, floor, question
 from benchmarks.timing import Contender, Row, calling
 from llmcache import Cache
 from llmcache.backends import stores
@@ -25,8 +25,11 @@ def race_sizes(
     make: Callable[[], Cache],
     raw_set: Callable[[str, bytes], object],
     raw_gets: Mapping[str, RawGet],
+    base: str = "floor",
 ) -> Iterator[Row]:
-    """A row for each size of the prompt."""
+    """A row for each size of the prompt. Beside the floor runs one that gives what callers get:
+    an answer whose members are attributes.
+    """
     for size, number in SIZES.items():
         asked = question(number)
         cache = make()
@@ -34,7 +37,9 @@ def race_sizes(
         raw_set(digest(asked), body)
         own: dict[str, Contender] = {"ours": mine}
         own.update({who: calling(floor(asked, get)) for who, get in raw_gets.items()})
-        yield bench.race_hits(f"{name}, {size}", goals[size], own, bench.job("hit", store, asked))
+        own["floor, SDK's objects"] = calling(floor(asked, raw_gets["floor"], as_the_sdk))
+        job = bench.job("hit", store, asked)
+        yield bench.race_hits(f"{name}, {size}", goals[size], own, job, base=base)
         cache.close()
 
 
@@ -73,7 +78,7 @@ def disk(bench: Bench) -> Iterator[Row]:
 
 
 def redis(bench: Bench, server: RedisServer) -> Iterator[Row]:
-    """`Cache(type="redis")` against redis-py; django-redis runs beside it."""
+    """`Cache(type="redis")` against django-redis; redis-py runs beside it."""
     import redis as redis_package
     from django_redis.cache import RedisCache
 
@@ -92,6 +97,7 @@ def redis(bench: Bench, server: RedisServer) -> Iterator[Row]:
         lambda: Cache(type="redis", host="127.0.0.1", port=server.port),
         keep,
         {"floor": raw.get, "django-redis": package.get},  # type: ignore[dict-item]
+        base="django-redis",
     )
     raw.close()
 
