@@ -23,6 +23,9 @@ GONE: Final = 0.0
 _SMALL: Final = 1024
 _OVERHEAD: Final = 4096
 _ATTEMPTS: Final = 5
+# Numbers that are multiplied at once. Of more, the library shares the work out among threads, and
+# where others want the processors too these wait for each other for longer than the work takes.
+_AT_ONCE: Final = 400_000
 
 
 class View(NamedTuple):
@@ -192,7 +195,7 @@ def _among(
     import numpy as np
 
     ids, expires, data = rows if places is None else (part[places] for part in rows)
-    scores = data @ query
+    scores = _products(data, query)
     scores[expires <= now] = -np.inf
     if len(scores) > limit:
         best = np.argpartition(scores, -limit)[-limit:]
@@ -203,6 +206,17 @@ def _among(
         for one in order
         if scores[one] > -np.inf
     ]
+
+
+def _products(data: Any, query: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    scores = np.empty(len(data), np.float32)
+    rows = max(1, _AT_ONCE // query.size)
+    for start in range(0, len(data), rows):
+        part = slice(start, start + rows)
+        np.dot(data[part], query, out=scores[part])
+    return scores
 
 
 class Copies:

@@ -249,6 +249,19 @@ def test_what_was_not_searched_for_the_longest_leaves_memory_and_is_read_again(
     store.close()
 
 
+@pytest.mark.skipif(os.cpu_count() == 1, reason="with one processor no work is shared out")
+def test_a_search_keeps_no_other_thread_busy(store: Any) -> None:
+    vectors = cloud(4000, 384)
+    fill(store, range(len(vectors)), vectors)
+    assert prompts(store, vectors[7], 1) == ["7"]
+    everybody, own = time.process_time(), time.thread_time()
+    for n in range(0, 4000, 40):
+        assert prompts(store, vectors[n], 1) == [str(n)]
+    own = time.thread_time() - own
+    others = time.process_time() - everybody - own
+    assert others < own / 2
+
+
 # --- settings ---
 
 
