@@ -38,6 +38,8 @@ def through(backend: str, location: Any, **description: Any) -> RedisCommands:
 def nothing_left_open() -> Iterator[None]:
     """Connections that were opened meanwhile have been closed, not just forgotten."""
     with warnings.catch_warnings(record=True) as told:
+        gc.collect()  # what earlier tests have forgotten is not this one's
+        told.clear()
         warnings.simplefilter("always")
         yield
         gc.collect()
