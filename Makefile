@@ -10,8 +10,10 @@ SECONDS_EACH ?= 60
 SOAK_MINUTES ?= 10
 
 LITELLM = .venv-litellm
+PEERS = $(patsubst benchmarks/peers/%.txt,.venv-peers/%/.ready,$(wildcard benchmarks/peers/*.txt))
+BENCH := $(or $(BENCH),var/bench/$(shell date -u +%Y-%m-%dT%H-%M-%S).json)
 
-.PHONY: demo test test-litellm lint types fuzz leaks soak faults bench scale docs pictures ci clean
+.PHONY: demo test test-litellm lint types fuzz leaks soak faults peers bench scale docs pictures ci clean
 
 $(READY): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -70,23 +72,33 @@ pictures: $(READY)  ## take the pictures of the admin anew, in Chromium
 docs: $(READY)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 
-bench: $(READY) $(LITELLM)/.ready  ## ratios against the floor and LiteLLM, measured in one run
-	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.ledger
-	$(BIN)/python -m benchmarks.semantic
+.venv-peers/%/.ready: benchmarks/peers/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	@# One that does not install is a gap in the table, with what pip said as its reason.
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --requirement $< \
+		>$(@D).log 2>&1 || { cat $(@D).log; rm -rf $(@D); exit 1; }
+	touch $@
+
+peers:  ## the other caches that bench compares with, each in a room of its own
+	-$(MAKE) --no-print-directory --keep-going -j2 $(PEERS)
+
+bench: $(READY) peers  ## ratios against the floor and every peer, in one run; COMPARE=an earlier run's file
+	$(BIN)/python -m benchmarks --json $(BENCH) $(if $(COMPARE),--compare $(COMPARE))
+	$(BIN)/python -m benchmarks.ledger --json $(BENCH)
+	$(BIN)/python -m benchmarks.semantic --json $(BENCH)
 	@# Loads the web servers. Without it the same module does so in Python, slower, and says so.
 	@command -v wrk >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 || true
-	$(BIN)/python -m benchmarks.throughput
-	$(BIN)/python -m benchmarks.capacity
+	$(BIN)/python -m benchmarks.throughput --json $(BENCH)
 
-scale: $(READY)  ## how everything grows, from a thousand entries to a million: half an hour
+scale: $(READY)  ## how everything grows, from a thousand entries to a million, and what a call costs: half an hour
 	@mkdir -p var
 	$(BIN)/python -m benchmarks.scale --json var/scale.json --svg docs/pictures
+	$(BIN)/python -m benchmarks.capacity
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run
 
 clean:
-	rm -rf .venv .venv-dj61 .venv-litellm docs/_build dist build var *.egg-info
+	rm -rf .venv .venv-dj61 .venv-litellm .venv-peers docs/_build dist build var *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

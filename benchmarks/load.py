@@ -1,18 +1,19 @@
-"""Load for a web server: by wrk or, where that is not installed, by tasks of a Python process of
-its own (`python -m benchmarks.load`), which is slower than many servers: rates are lower then.
+"""Load for a web server: by wrk or, where that is not installed, by threads of a Python process
+of its own (`python -m benchmarks.load`), which is slower than many servers: rates are lower then.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from statistics import quantiles
+from threading import Thread
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,25 +71,25 @@ class Loader:
     """What wrk does, in Python: keeps connections busy until the time is over."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname, parts.port
-        body = os.environ.get("LOAD_BODY", "").encode()
-        lines = [
-            f"{os.environ['LOAD_METHOD']} {parts.path} HTTP/1.1",
-            f"Host: {parts.netloc}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-        ]
+        self._parts = urlsplit(url)
+        self._method = os.environ["LOAD_METHOD"]
+        self._body = os.environ.get("LOAD_BODY")
+        self._headers = {"Content-Type": "application/json"}
         if authorization := os.environ.get("LOAD_AUTHORIZATION"):
-            lines.append(f"Authorization: {authorization}")
-        self._request = "\r\n".join((*lines, "", "")).encode() + body
+            self._headers["Authorization"] = authorization
         self._taken: list[float] = []
         self._failed = 0
 
-    async def run(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Load the server; what came of it, as `wrk.lua` says it."""
         started = perf_counter()
-        await asyncio.gather(*(self._keep_busy(started + SECONDS) for _ in range(CONNECTIONS)))
+        threads = [
+            Thread(target=self._keep_busy, args=(started + SECONDS,)) for _ in range(CONNECTIONS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         seconds = perf_counter() - started
         cuts = quantiles(self._taken, n=100)
         return {
@@ -99,27 +100,19 @@ class Loader:
             "failed": self._failed,
         }
 
-    async def _keep_busy(self, end: float) -> None:
-        reader, writer = await asyncio.open_connection(self._host, self._port)
+    def _keep_busy(self, end: float) -> None:
+        connection = HTTPConnection(self._parts.netloc, timeout=30)
         begun = perf_counter()
         while begun < end:
-            writer.write(self._request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(_length(head))
-            self._failed += not head.startswith(b"HTTP/1.1 200")
+            connection.request(self._method, self._parts.path, self._body, self._headers)
+            response = connection.getresponse()
+            response.read()
+            self._failed += response.status != 200
             now = perf_counter()
             self._taken.append(now - begun)
             begun = now
-        writer.close()
-
-
-def _length(head: bytes) -> int:
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    raise ValueError("a response without Content-Length")
+        connection.close()
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(Loader(sys.argv[1]).run())))
+    print(json.dumps(Loader(sys.argv[1]).run()))

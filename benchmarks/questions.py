@@ -12,11 +12,17 @@ from llmcache.upstreams.base import UpstreamRequest
 
 SENTENCE = "The quick brown fox jumps over the lazy dog and runs into the forest. "
 ANSWER = SENTENCE * 14
+STREAMED = (SENTENCE * 30)[:2048]
+PIECE = 40  # characters of a chunk
 
 
-def question(size: int) -> dict[str, Any]:
-    """A chat completion's arguments with a prompt of so many bytes."""
-    prompt = (SENTENCE * (size // len(SENTENCE) + 1))[:size]
+def question(size: int, name: str = "") -> dict[str, Any]:
+    """A chat completion's arguments with a prompt of so many bytes.
+
+    Args:
+        name: sets questions of one size apart.
+    """
+    prompt = (name + SENTENCE * (size // len(SENTENCE) + 1))[:size]
     return {
         "model": "gpt-4o-mini",
         "messages": [
@@ -33,15 +39,30 @@ def answer(request: UpstreamRequest) -> str:
     return ANSWER
 
 
-def floor(asked: dict[str, Any], get: Callable[[str], bytes | None]) -> Callable[[], str]:
+def _as_dicts(data: bytes) -> str:
+    text: str = orjson.loads(data)["choices"][0]["message"]["content"]
+    return text
+
+
+def as_the_sdk(data: bytes) -> str:
+    """The text of an answer that is read into the objects of OpenAI's SDK, attributes and all."""
+    from openai.types.chat import ChatCompletion
+
+    return ChatCompletion.model_validate_json(data).choices[0].message.content or ""
+
+
+def floor(
+    asked: dict[str, Any],
+    get: Callable[[str], bytes | None],
+    decode: Callable[[bytes], str] = _as_dicts,
+) -> Callable[[], str]:
     """Key by orjson and sha256, the store's raw get, one decode."""
 
     def hit() -> str:
         material = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
         data = get(sha256(material).hexdigest())
         assert data is not None
-        text: str = orjson.loads(data)["choices"][0]["message"]["content"]
-        return text
+        return decode(data)
 
     return hit
 
@@ -55,8 +76,7 @@ def afloor(
         material = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
         data = await aget(sha256(material).hexdigest())
         assert data is not None
-        text: str = orjson.loads(data)["choices"][0]["message"]["content"]
-        return text
+        return _as_dicts(data)
 
     return hit
 

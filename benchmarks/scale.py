@@ -17,6 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import django
@@ -114,7 +115,7 @@ def measure(part: str, most: int, redis_url: str) -> Any:
     from django.core.management import call_command
     from django.test import override_settings
 
-    from benchmarks import paths
+    from benchmarks import costs
     from benchmarks.growth import answers, ledger, vectors
     from llmcache.recorder import recorder
 
@@ -128,9 +129,9 @@ def measure(part: str, most: int, redis_url: str) -> Any:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, config:
         directory = Path(name)
         if part == "once":
-            milliseconds, megabytes = paths.import_cost(11 if most >= SIZES[0] else 1)
-            ratio = paths.memory_ratio()
-            return {"import_ms": milliseconds, "import_mb": megabytes, "memory_ratio": ratio}
+            rounds = costs.measure(11 if most >= SIZES[0] else 1).values()
+            names = ("import_ms", "import_mb", "memory_ratio")
+            return dict(zip(names, map(median, rounds), strict=True))
         if part == "ledger":
             return dict(ledger.measure(sizes, tries))
         module = answers if part == "answers" else vectors

@@ -5,7 +5,6 @@ tasks and real web servers; ratios first. Writes no verdict.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import django
 
+from benchmarks import results
 from benchmarks.rates import Row
 from tests.servers import redis
 from tests.servers.redis import RedisServer
@@ -59,7 +59,7 @@ def show(row: Row) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the medians and ratios here too")
+    parser.add_argument("--json", type=Path, help="add the medians and ratios to this file")
     options = parser.parse_args()
     with redis.own_server() as server:
         os.environ["BENCH_REDIS_URL"] = server.url
@@ -80,7 +80,7 @@ def main() -> None:
             show(row)
             rows.append(asdict(row))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2))
+        results.add(options.json, "throughput", {row["name"]: row for row in rows})
 
 
 if __name__ == "__main__":

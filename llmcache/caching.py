@@ -214,7 +214,7 @@ def _describe(
     if type in _REDIS:
         matching = _matching(given) if type == "redis-semantic" else {}
         location, found = _redis_servers(given, extra)
-        return location, {**found, **matching}
+        return location, {**matching, **found}
     if type == "s3":
         if not given["s3_bucket_name"]:
             raise InvalidRequest('Cache(type="s3") needs s3_bucket_name.')

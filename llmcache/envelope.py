@@ -44,6 +44,7 @@ _MAC_SIZE: Final = 16
 _HEADER_AT: Final = _PREFIX.size + _MAC_SIZE
 _NO_MAC: Final = bytes(_MAC_SIZE)
 _MAX_PAYLOAD: Final = 1 << 30
+Buffer = bytes | memoryview
 
 
 class EnvelopeError(LLMCacheError):
@@ -134,7 +135,7 @@ def _forget_keys(*, setting: str, **kwargs: object) -> None:
 setting_changed.connect(_forget_keys, dispatch_uid="llmcache.envelope.keys")
 
 
-def _mac(key: bytes, digest: str, prefix: bytes, rest: bytes) -> bytes:
+def _mac(key: bytes, digest: str, prefix: Buffer, rest: Buffer) -> bytes:
     mac = blake2b(digest.encode(), digest_size=_MAC_SIZE, key=key)
     mac.update(prefix)
     mac.update(rest)
@@ -226,9 +227,9 @@ def unseal(digest: str, data: bytes, *, signed: bool = True) -> Envelope:
 
 
 def _verify(digest: str, data: bytes) -> None:
-    prefix, mac, rest = data[: _PREFIX.size], data[_PREFIX.size : _HEADER_AT], data[_HEADER_AT:]
+    mac, seen = data[_PREFIX.size : _HEADER_AT], memoryview(data)  # which copies no payload
     for key in signing_keys():
-        if hmac.compare_digest(mac, _mac(key, digest, prefix, rest)):
+        if hmac.compare_digest(mac, _mac(key, digest, seen[: _PREFIX.size], seen[_HEADER_AT:])):
             return
     raise EnvelopeError("signature does not match")
 

@@ -117,8 +117,8 @@ class Recorder:
             call, source = plan.call, info.source
             outcome = info.outcome
             calls = self._calls
-            waiting = len(calls)
-            if waiting >= self._most:
+            waiting = len(calls) + 1
+            if waiting > self._most:
                 self._lost += 1
                 return
             # A plain tuple, the fields of CallRecord: half the time, and the collector skips it.

@@ -6,7 +6,6 @@ What a snippet leaves to its reader (a host, a handler's attribute) is filled in
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import time
@@ -19,10 +18,8 @@ import pytest
 import llmcache
 from llmcache import acompletion, completion
 from llmcache.caching import Cache
-from llmcache.exceptions import InvalidRequest
 from llmcache.integrations.custom_logger import CustomLogger
 from llmcache.upstreams.fake import FakeUpstream
-from tests.servers.redis_cluster import Cluster
 from tests.servers.s3 import S3Server
 
 JOKE = [{"role": "user", "content": "Tell me a joke."}]
@@ -51,33 +48,6 @@ def test_redis_cache(redis_server: Any) -> None:
     url = urlsplit(redis_server.url)
     llmcache.cache = Cache(type="redis", host=url.hostname, port=str(url.port), password=None)
     tell_a_joke_twice()
-
-
-@pytest.mark.parametrize("by_environment", [False, True])
-def test_redis_cluster(
-    redis_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, by_environment: bool
-) -> None:
-    nodes = [{"host": "127.0.0.1", "port": str(node.port)} for node in redis_cluster.primaries[:2]]
-    if by_environment:
-        monkeypatch.setenv("REDIS_CLUSTER_NODES", json.dumps(nodes))
-        llmcache.cache = Cache(type="redis")
-    else:
-        llmcache.cache = Cache(type="redis", redis_startup_nodes=nodes)
-    tell_a_joke_twice()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"redis_startup_nodes": [{"host": "a"}]},
-        {"redis_startup_nodes": "a:1"},
-        {"redis_startup_nodes": [{"host": "a", "port": "b"}]},
-        {"redis_startup_nodes": [{"host": "a", "port": 1}], "host": "b"},
-    ],
-)
-def test_nodes_that_make_no_sense_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest, match="redis_startup_nodes"):
-        Cache(type="redis", **arguments)
 
 
 def test_s3_cache(s3_server: S3Server) -> None:

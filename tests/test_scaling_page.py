@@ -1,42 +1,20 @@
-"""The settings that the page on scaling shows are such as the checks let through."""
+"""The page on scaling names tasks that there are, and its numbers are those of its formulas."""
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
 from typing import Any
 
-import pytest
-from celery.schedules import crontab
-from django.test import override_settings
-
 from benchmarks.capacity_model import Costs, Site, needs
-from llmcache.checks import check_settings
 from llmcache.tasks import TASKS
+from tests.docs.blocks import PAGES, blocks
 
-PAGE = (Path(__file__).parent.parent / "docs" / "scaling.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-
-
-def settings_of(block: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"os": os, "crontab": crontab}
-    exec(block, names)
-    return {name: value for name, value in names.items() if name.isupper()}
-
-
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.startswith("LLMCACHE")])
-def test_settings_pass_the_checks(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_PASSWORD", "word")
-    shown = settings_of(block)
-    assert shown
-    with override_settings(**shown):
-        assert [message for message in check_settings() if message.is_serious()] == []
+PAGE = PAGES["scaling"].read_text()
 
 
 def test_queues_and_schedules_name_tasks_that_there_are() -> None:
-    (block,) = (block for block in BLOCKS if block.startswith("CELERY"))
-    shown = settings_of(block)
+    (block,) = (each.code for each in blocks("scaling") if "CELERY_TASK_ROUTES" in each.code)
+    shown: dict[str, Any] = {}
+    exec(block, shown)
     known = {task.name for task in TASKS.values()}
     routed = [name for name in shown["CELERY_TASK_ROUTES"] if not name.endswith("*")]
     assert {*routed, *(one["task"] for one in shown["CELERY_BEAT_SCHEDULE"].values())} <= known

@@ -14,7 +14,7 @@ from time import perf_counter, time
 from typing import Any, Final
 
 import llmcache
-from benchmarks.timing import Spread, steady
+from benchmarks.spreads import Spread, steady
 from llmcache import Cache, backends, recorder
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.conf import BackendSettings

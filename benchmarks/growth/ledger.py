@@ -18,7 +18,7 @@ from django.db import connection, connections
 from django.db.models import Model
 
 from benchmarks import tables
-from benchmarks.timing import Spread, steady
+from benchmarks.spreads import Spread, steady
 from llmcache import ledger, maintenance, rollup, sweeping
 from llmcache.models import Call, Entry, HourlyStat
 from llmcache.records import CallRecord, EntryRecord

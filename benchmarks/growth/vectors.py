@@ -11,12 +11,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from benchmarks import semantic
-from benchmarks.timing import Spread, steady
+from benchmarks import given, many_vectors
+from benchmarks.spreads import Spread, steady
 from llmcache import backends
 from llmcache.backends.semantic.base import SemanticBackend
 from llmcache.conf import BackendSettings
-from llmcache.evaluation import rows
 
 _TEXTS: Final = 200
 _SMALL: Final = 100
@@ -37,10 +36,8 @@ def measure(
     """Of each store at each size: `search` (seconds of one), `add` (of a vector, on average), and
     `right`, the share of searches that found the very nearest.
     """
-    questions = [row.materials()[0]["params"]["messages"][-1]["content"] for row in rows.sample()]
-    texts = list(dict.fromkeys(questions))[: min(_TEXTS, max(sizes) // 4)]
-    semantic.embed(texts)
-    vectors = semantic.many(texts, max(sizes))
+    given.make(given.real_pairs()[: min(_TEXTS, max(sizes) // 4) // 2])
+    vectors = many_vectors.many(max(sizes))
     for name, (path, options, partition) in STORES.items():
         store = backends.build(
             BackendSettings(
@@ -55,7 +52,7 @@ def measure(
         have = 0
         for size in sizes:
             started = perf_counter()
-            semantic.store_vectors(store, vectors, range(have, size), partition)
+            many_vectors.store_vectors(store, vectors, range(have, size), partition)
             added = (perf_counter() - started) / (size - have)
             have = size
             searched, right = _search(store, vectors[:size], partition, tries)
@@ -67,20 +64,20 @@ def _search(
     store: SemanticBackend, vectors: Any, partition: int, tries: int
 ) -> tuple[Spread, float]:
     lots, size = random.Random(7), len(vectors)
-    store.nearest(*semantic.place_of(0, partition), vectors[0].tobytes(), 1)
-    semantic.wait_for_graph(store, vectors[0].tobytes())
+    store.nearest(*many_vectors.place_of(0, partition), vectors[0].tobytes(), 1)
+    many_vectors.wait_for_graph(store, vectors[0].tobytes())
     questions = []
     for _ in range(tries):  # before the searches: numpy's threads are busy for a while after it
         number = lots.randrange(size)
-        asked = semantic.moved(vectors[number : number + 1], number)[0]
+        asked = many_vectors.moved(vectors[number : number + 1], number)[0]
         start = number - number % partition if partition else 0
         among = vectors[start : start + partition] if partition else vectors
         best = start + int((among @ asked).argmax())
-        questions.append((semantic.place_of(number, partition), asked.tobytes(), best))
+        questions.append((many_vectors.place_of(number, partition), asked.tobytes(), best))
     taken, right = [], 0
     for place, data, best in questions:
         started = perf_counter()
         found = store.nearest(*place, data, 1)
         taken.append(perf_counter() - started)
-        right += bool(found) and found[0].digest == semantic.digest_of(best)
+        right += bool(found) and found[0].digest == many_vectors.digest_of(best)
     return steady(taken), right / tries

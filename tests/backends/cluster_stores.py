@@ -13,6 +13,7 @@ from typing import Any
 import redis.asyncio.connection
 import redis.connection
 
+from llmcache.backends.base import BaseBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.conf import BackendSettings
 from tests.backends.stores import unique
@@ -39,6 +40,11 @@ def digests() -> Iterator[str]:
 def digest_on(cluster: Cluster, node: Node, store: RedisBackend) -> str:
     """A digest whose key is on a node."""
     return next(d for d in digests() if cluster.owner(store.make_key(d)) is node)
+
+
+def counted_keys(cluster: Cluster, store: BaseBackend) -> list[int]:
+    """How many keys of a store each primary has."""
+    return [len(node.ask("KEYS", f"{store.prefix}*")) for node in cluster.primaries]
 
 
 class Async:

@@ -181,6 +181,25 @@ def test_a_thousand_tasks_need_few_connections_and_none_is_refused(own_redis: Re
     store.close()
 
 
+def test_who_leaves_while_the_connection_is_opened_takes_nobody_along(
+    own_redis: RedisServer,
+) -> None:
+    store, digests = direct(own_redis.url), names(20)
+    for digest in digests:
+        store.set(digest, b"1", 60)
+
+    async def crowd() -> list[Any]:
+        tasks = [asyncio.ensure_future(store.aget(digest)) for digest in digests]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = asyncio.run(crowd())
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert found[1:] == [b"1"] * 19
+    store.close()
+
+
 def test_tasks_share_as_many_connections_as_the_settings_allow(own_redis: RedisServer) -> None:
     store, digests = direct(own_redis.url, options={"max_connections": 2}), names(50)
     written = asyncio.run(all_of(lambda digest: store.aset(digest, b"1", 60), digests))

@@ -11,23 +11,25 @@ from typing import Any
 
 import pytest
 import redis
-from django.test import override_settings
 
-import llmcache
-from llmcache import backends, maintenance
-from llmcache.backends.base import CLAIM, BaseBackend, Item
+from llmcache.backends.base import CLAIM, Item
 from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.conf import BackendSettings
-from llmcache.outcome import CacheInfo
-from llmcache.recorder import recorder
-from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
+from tests.backends.cluster_stores import (
+    Async,
+    Way,
+    clustered,
+    counted_keys,
+    digest_on,
+    digests,
+    requests,
+)
 from tests.backends.redis_stores import nothing_left_open
 from tests.backends.stores import unique
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import Cluster, own_cluster, until
 
-REDIS = "llmcache.backends.redis.RedisBackend"
 MANY = list(islice(digests(), 60))
 
 
@@ -45,10 +47,6 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         return
     with asyncio.Runner() as runner:
         yield lambda store: Async(store, runner)
-
-
-def counted_keys(cluster: Cluster, store: BaseBackend) -> list[int]:
-    return [len(node.ask("KEYS", f"{store.prefix}*")) for node in cluster.primaries]
 
 
 def test_entries_lie_on_all_nodes_under_the_names_of_a_single_server(
@@ -311,67 +309,3 @@ def test_what_must_be_known_at_once_is_asked_of_the_primary(
         assert store.present([digest]) == {}
     finally:
         replicated_cluster.replicas[0].send(signal.SIGCONT)
-
-
-def test_a_store_that_is_searched_by_meaning_may_lie_over_a_cluster(
-    redis_cluster: Cluster, redis_server: RedisServer
-) -> None:
-    place = {"KEY_PREFIX": unique()}
-    layers = {"layers": ["similar", "cluster"]}
-    described = {
-        "default": {"BACKEND": "llmcache.backends.layered.LayeredBackend", "OPTIONS": layers},
-        "similar": {
-            "BACKEND": "llmcache.backends.semantic.redis.RedisSemanticBackend",
-            "LOCATION": redis_server.url,
-            "OPTIONS": {
-                "embedder": "tests.matching.words.WordEmbedder",
-                "similarity_threshold": 0.7,
-                "guards": [],
-            },
-            **place,
-        },
-        "cluster": {
-            "BACKEND": REDIS,
-            "LOCATION": redis_cluster.url,
-            "OPTIONS": {"cluster": True},
-            **place,
-        },
-    }
-    with override_settings(LLMCACHE=described):
-
-        def ask(text: str) -> CacheInfo:
-            messages = [{"role": "user", "content": text}]
-            found: CacheInfo = llmcache.completion("m", messages=messages).cache
-            return found
-
-        assert ask("the opening hours of the shop").outcome == "miss"
-        similar = ask("opening hours of the shop")
-        assert (similar.outcome, similar.layer) == ("hit", "similar")
-        backends.stores["similar"].clear()
-        again = ask("the opening hours of the shop")
-        assert (again.outcome, again.layer) == ("hit", "cluster")
-        assert backends.stores["default"].clear() >= 1
-
-
-@pytest.mark.django_db
-def test_evicting_by_a_tag_reaches_all_nodes(redis_cluster: Cluster) -> None:
-    options = {"cluster": True}
-    described = {"BACKEND": REDIS, "LOCATION": redis_cluster.url, "OPTIONS": options}
-    with override_settings(LLMCACHE={"default": {**described, "KEY_PREFIX": unique()}}):
-
-        def ask(text: str, **cache: Any) -> str:
-            messages = [{"role": "user", "content": text}]
-            outcome: str = llmcache.completion("m", messages=messages, cache=cache).cache.outcome
-            recorder.flush()
-            return outcome
-
-        tagged = [f"question {number}" for number in range(30)]
-        for text in tagged:
-            assert ask(text, tags=["t"]) == "miss"
-        assert ask("bystander", tags=["u"]) == "miss"
-        store = backends.stores["default"]
-        assert all(counted_keys(redis_cluster, store))
-        assert maintenance.evict(tag="t").removed == len(tagged)
-        assert sum(counted_keys(redis_cluster, store)) == 1
-        assert ask("bystander", tags=["u"]) == "hit"
-        assert store.clear() == 1

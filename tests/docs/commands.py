@@ -6,6 +6,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final
 
 from django.core.management import call_command, get_commands
@@ -26,6 +27,8 @@ def run(line: str) -> None:
     words = shlex.split(line, comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
+    if not words:
+        return
     for beginning, do in _KNOWN.items():
         if words[: len(beginning)] == list(beginning):
             do(words[len(beginning) :])
@@ -54,13 +57,26 @@ def _make(words: list[str]) -> None:
 
 
 def _python(words: list[str]) -> None:
-    compile(words[0], "console", "exec")
-    exec(words[0], {})
+    exec(compile(words[0], "console", "exec"), {})
+
+
+def _module(words: list[str]) -> None:
+    assert find_spec(words[0]) is not None, f"there is no module {words[0]}"
+
+
+def _celery(words: list[str]) -> None:
+    from celery.bin.worker import worker
+
+    app, _, verb, *arguments = words
+    assert (app, verb) == ("-A", "worker")
+    worker.make_parser(worker.context_class(worker)).parse_args(list(arguments))
 
 
 _KNOWN: Final[dict[tuple[str, ...], Callable[[list[str]], Any]]] = {
     ("pip", "install"): _install,
     ("python", "manage.py"): _manage,
     ("python", "-c"): _python,
+    ("python", "-m"): _module,
+    ("celery",): _celery,
     ("make",): _make,
 }

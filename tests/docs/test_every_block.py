@@ -20,6 +20,8 @@ ELSEWHERE = {
     "testing": "tests/testing/test_documentation.py",
 }
 """Pages that are a whole project: a test of their own does what they say."""
+LANGUAGES_ELSEWHERE = {("scaling", "sql"): "tests/ledger/test_partitions.py"}
+"""Blocks that need a server of their own, and the test that gives it to them."""
 WITHOUT_TRANSACTION = {"endpoint", "evicting"}
 """Pages whose code reaches the database from other threads."""
 NOT_RUN = {"from_litellm": 1}
@@ -68,7 +70,11 @@ def _places(
 
 
 def runnable(page: str) -> list[Block]:
-    return [block for block in blocks(page) if not block.why_not]
+    return [
+        block
+        for block in blocks(page)
+        if not block.why_not and (page, block.language) not in LANGUAGES_ELSEWHERE
+    ]
 
 
 def cases() -> list[Any]:
@@ -87,9 +93,12 @@ def test_the_page_does_what_it_says(page: str, stage: Stage) -> None:
         stage.play(block)
 
 
-def test_pages_that_are_projects_have_tests_of_their_own() -> None:
+def test_what_is_run_elsewhere_has_tests_there() -> None:
     for page, test in ELSEWHERE.items():
         assert page in (ROOT / test).read_text()
+    for (page, language), test in LANGUAGES_ELSEWHERE.items():
+        text = (ROOT / test).read_text()
+        assert f"{page}.md" in text and f"```{language}" in text
 
 
 def test_hardly_any_block_is_not_run() -> None:

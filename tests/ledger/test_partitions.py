@@ -9,36 +9,50 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.core.management import call_command
+from django.db import connections, models
+from django.test import override_settings
 from django.utils import timezone
 
 from llmcache import ledger, sweeping
 from llmcache.models import Call
-from tests.ledger import databases
 from tests.ledger.records import called
 from tests.servers import postgres as postgres_server
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "scaling.md"
+ALIAS = "partitions"
 DAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+class PartitionRouter:
+    """Everything is in the database with the partitions."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        return ALIAS
+
+    db_for_write = db_for_read
 
 
 @pytest.fixture
 def database(postgres: dict[str, Any], django_db_blocker: Any) -> Iterator[str]:
     """A PostgreSQL of its own, as the page leaves it."""
     with postgres_server.fresh(postgres) as settings, django_db_blocker.unblock():
-        databases.add(settings)
-        with databases.routed():
-            statements = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
-            assert len(statements) == 3
-            with connections[databases.ALIAS].cursor() as cursor:
-                for block in statements:
-                    cursor.execute(block)
-            yield databases.ALIAS
-        databases.remove()
+        known = connections.configure_settings({"default": {}, ALIAS: settings})
+        connections.settings[ALIAS] = known[ALIAS]
+        call_command("migrate", database=ALIAS, verbosity=0)
+        statements = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        assert len(statements) == 3
+        with connections[ALIAS].cursor() as cursor:
+            for block in statements:
+                cursor.execute(block)
+        with override_settings(DATABASE_ROUTERS=[PartitionRouter()]):
+            yield ALIAS
+        connections[ALIAS].close()
+        del connections[ALIAS], connections.settings[ALIAS]
 
 
 def rows(partition: str) -> int:
-    with connections[databases.ALIAS].cursor() as cursor:
+    with connections[ALIAS].cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM {partition}")
         return int(cursor.fetchone()[0])
 

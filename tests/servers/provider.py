@@ -192,6 +192,7 @@ def delta(content: str = "", finish_reason: str | None = None, index: int = 0) -
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # with five, some of a hundred clients at once would wait a second
     daemon_threads = True
     block_on_close = False
 
