@@ -107,7 +107,8 @@ def _tasks(ledger: Figures) -> str:
         (
             *(name, f"{task['table']:,}", f"{task['rows']:,}", seconds(task["seconds"])),
             seconds(task["seconds"] / max(1, task["rows"])),
-            *(seconds(task["waited"]), f"{task['memory'] / 2**20:.0f} MB"),
+            seconds(task["waited"]) if task["waited"] else "–",
+            f"{task['memory'] / 2**20:.0f} MB",
         )
         for name in dict.fromkeys(name for found in ledger.values() for name in found["tasks"])
         for found in ledger.values()

@@ -66,16 +66,18 @@ def _search(
     lots, size = random.Random(7), len(vectors)
     store.nearest(*many_vectors.place_of(0, partition), vectors[0].tobytes(), 1)
     many_vectors.wait_for_graph(store, vectors[0].tobytes())
-    taken, right = [], 0
-    for _ in range(tries):
+    questions = []
+    for _ in range(tries):  # before the searches: numpy's threads are busy for a while after it
         number = lots.randrange(size)
         asked = many_vectors.moved(vectors[number : number + 1], number)[0]
         start = number - number % partition if partition else 0
         among = vectors[start : start + partition] if partition else vectors
         best = start + int((among @ asked).argmax())
-        place = many_vectors.place_of(number, partition)
+        questions.append((many_vectors.place_of(number, partition), asked.tobytes(), best))
+    taken, right = [], 0
+    for place, data, best in questions:
         started = perf_counter()
-        found = store.nearest(*place, asked.tobytes(), 1)
+        found = store.nearest(*place, data, 1)
         taken.append(perf_counter() - started)
         right += bool(found) and found[0].digest == many_vectors.digest_of(best)
     return steady(taken), right / tries
