@@ -59,7 +59,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[SyncDoor | AsyncDoor]:
 @pytest.fixture(scope="module")
 def lasting_cluster() -> Iterator[Cluster]:
     """One that takes no node for dead while a test hangs it."""
-    with own_cluster(node_timeout=60_000) as cluster:
+    with own_cluster() as cluster:
         yield cluster
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.faults.of_redis import REDIS
 from tests.faults.parts import ERROR, HIT, MISS, Part
-from tests.servers.redis_cluster import Cluster, own_cluster, until
+from tests.servers.redis_cluster import IMPATIENT, Cluster, own_cluster, until
 
 _LOOKS = 0.6
 """Seconds after which a client has looked for a node that has changed."""
@@ -24,7 +24,7 @@ def _store(cluster: Cluster) -> dict[str, Any]:
 @contextmanager
 def cluster_node_hangs(directory: Path) -> Iterator[Part]:
     """One of three nodes takes requests and says nothing, and has no replica."""
-    with own_cluster(node_timeout=600_000) as cluster:
+    with own_cluster() as cluster:
         node = cluster.primaries[0]
         yield Part(
             _store(cluster),
@@ -39,7 +39,7 @@ def cluster_node_hangs(directory: Path) -> Iterator[Part]:
 @contextmanager
 def cluster_fails_over(directory: Path) -> Iterator[Part]:
     """One of three nodes was killed; its replica takes its place after some seconds."""
-    with own_cluster(replicas=1) as cluster:
+    with own_cluster(replicas=1, node_timeout=IMPATIENT) as cluster:
         node = cluster.primaries[0]
 
         def strike() -> None:

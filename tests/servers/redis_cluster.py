@@ -16,7 +16,8 @@ from tests.servers.ports import Missing
 from tests.servers.redis import RedisServer, plain_server
 
 SLOTS = 16384
-NODE_TIMEOUT = 1500  # milliseconds that a node may be silent before the others give it up
+PATIENT = 60_000  # milliseconds that a node may be silent before the others give it up
+IMPATIENT = 1500  # the same where tests wait for it; on a busy machine healthy nodes are given up
 
 
 @dataclass
@@ -128,7 +129,7 @@ def own_cluster(
     replicas: int = 0,
     *,
     password: str = "",
-    node_timeout: int = NODE_TIMEOUT,
+    node_timeout: int = PATIENT,
 ) -> Iterator[Cluster]:
     """A cluster of the caller's own, whose nodes it may stop or hang."""
     secured = ("--requirepass", password, "--masterauth", password) if password else ()
@@ -202,7 +203,7 @@ def frail_cluster() -> Iterator[Cluster]:
     from tests.conftest import missing
 
     try:
-        with own_cluster(replicas=1) as cluster:
+        with own_cluster(replicas=1, node_timeout=IMPATIENT) as cluster:
             yield cluster
     except Missing as error:
         missing("Redis Cluster", error)
