@@ -9,12 +9,10 @@ import pytest
 from django.test import override_settings
 
 import llmcache
-from llmcache import caching, engine, maintenance, matching, recorder, writer
+from llmcache import caching, engine, matching, writer
 from llmcache.backends import stores
 from llmcache.backends.semantic.base import SemanticBackend, Vector
 from llmcache.calls import build
-from llmcache.exceptions import NotCached
-from llmcache.models import Entry
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.matching.conftest import WORDS, Site
@@ -190,76 +188,6 @@ def test_many_similar_questions_at_once_cost_one_embedding_and_no_call(
     assert provider().call_count == 1
 
 
-def test_only_if_cached_takes_a_similar_answer(door: Any, site: Site) -> None:
-    first = ask(door)
-    assert ask(door, SIMILAR, cache={"only-if-cached": True}).id == first.id
-    with pytest.raises(NotCached, match="similar"):
-        ask(door, OTHER, cache={"only-if-cached": True})
-
-
-def test_no_cache_asks_anew_and_stores_a_vector(door: Any, site: Site) -> None:
-    ask(door, cache={"no-cache": True})
-    assert ask(door, SIMILAR).cache.hit
-    assert not ask(door, SIMILAR, cache={"no-cache": True}).cache.hit
-
-
-def test_no_store_leaves_nothing_to_match(door: Any, site: Site) -> None:
-    ask(door, cache={"no-store": True})
-    assert not ask(door, SIMILAR).cache.hit
-
-
-def test_a_call_may_refuse_similar_answers(door: Any, site: Site) -> None:
-    ask(door)
-    assert not ask(door, SIMILAR, cache={"semantic": False}).cache.hit
-    assert len(WordEmbedder.texts) == 1
-
-
-def test_an_answer_older_than_s_maxage_does_not_serve(door: Any, site: Site) -> None:
-    ask(door)
-    door.sleep(0.05)
-    assert not ask(door, SIMILAR, cache={"s-maxage": 0.01}).cache.hit
-
-
-def test_a_similar_answer_past_its_ttl_does_not_serve_even_within_its_stale_window(
-    door: Any, site: Site
-) -> None:
-    stale = {"ttl": 0.05, "stale-while-revalidate": 60, "stale-if-error": 60}
-    ask(door, cache=stale)
-    door.sleep(0.1)
-    assert ask(door, SIMILAR, cache=stale).cache.outcome == "miss"
-
-
-@pytest.mark.django_db
-def test_the_vector_of_an_entry_that_lives_on_does_so_too(
-    door: Any, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site({"REFRESH_TTL_ON_HIT": True})
-    touched: list[Any] = []
-    touch = type(stores["default"]).touch
-
-    def seen(self: Any, digest: str, ttl: float | None) -> bool:
-        touched.append((digest, ttl))
-        return touch(self, digest, ttl)
-
-    monkeypatch.setattr(type(stores["default"]), "touch", seen)
-    key = ask(door, cache={"ttl": 100}).cache.key
-    assert ask(door, SIMILAR, cache={"ttl": 1000}).cache.key == key
-    writer.flush()
-    ((digest, ttl),) = touched
-    assert digest == key and 900 < ttl <= 1000
-    recorder.flush()
-    maintenance.pin(Entry.objects.get())
-    assert touched[1] == (key, None)
-
-
-@pytest.mark.django_db
-def test_an_evicted_answer_matches_nothing(door: Any, site: Site) -> None:
-    ask(door, cache={"tags": ["shoes"]})
-    llmcache.recorder.flush()  # type: ignore[attr-defined]
-    llmcache.evict(tag="shoes")
-    assert ask(door, SIMILAR).cache.outcome == "miss"
-
-
 def test_an_embedder_that_fails_is_a_miss_and_costs_one_try(
     door: Any, site: Site, counted: Callable[[str], int]
 ) -> None:
@@ -295,15 +223,6 @@ def test_a_store_of_ones_own_functions_matches_nothing(site: Site) -> None:
     assert WordEmbedder.texts == []
 
 
-def test_with_require_scope_a_call_without_one_matches_nothing(door: Any, site: Site) -> None:
-    site({"REQUIRE_SCOPE": True})
-    ask(door)
-    assert ask(door, SIMILAR).cache.outcome == "miss"
-    assert WordEmbedder.texts == []
-    first = ask(door, cache={"scope": "me"})
-    assert ask(door, SIMILAR, cache={"scope": "me"}).id == first.id
-
-
 def test_a_layer_in_memory_over_it_changes_nothing(
     door: Any, site: Site, store_settings: dict[str, Any]
 ) -> None:
@@ -324,7 +243,6 @@ def test_a_layer_in_memory_over_it_changes_nothing(
 
 @pytest.mark.parametrize("kind", ["thread", "inline"])
 def test_whoever_writes_the_vector_goes_with_the_entry(door: Any, site: Site, kind: str) -> None:
-    from llmcache import writer
 
     site({"WRITER": kind})
     first = ask(door)
