@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import embedders
-from llmcache.backends.base import BaseBackend
+from llmcache.backends import stores
 from tests.embedders.test_provider import make
 
 
@@ -23,11 +23,9 @@ from tests.embedders.test_provider import make
         ({"dimension": 3}, "dimensions"),
     ],
 )
-def test_a_wrong_option_is_an_error_that_names_it(
-    site: BaseBackend, options: dict[str, Any], words: str
-) -> None:
+def test_a_wrong_option_is_an_error_that_names_it(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=words):
-        make(site, **options)
+        make(stores["default"], **options)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +38,6 @@ def test_a_wrong_option_is_an_error_that_names_it(
         ("llmcache.conf.Config", "BaseEmbedder"),
     ],
 )
-def test_a_wrong_embedder_is_an_error_that_names_the_right_ones(
-    site: BaseBackend, spec: Any, words: str
-) -> None:
+def test_a_wrong_embedder_is_an_error_that_names_the_right_ones(spec: Any, words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=words):
-        embedders.build("EMBEDDER", spec, site)
+        embedders.build("EMBEDDER", spec, stores["default"])
