@@ -6,9 +6,12 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 from llmcache.decorators import cached
+
+_NUMBERS = count()
 
 
 class Way:
@@ -33,8 +36,9 @@ class Way:
         chosen.__signature__ = inspect.signature(body)
         chosen.__annotations__ = getattr(body, "__annotations__", {})
         chosen.__wrapped__ = body  # in whose module the annotations are to be read
-        # In a module, as it would be: names with <locals> are fine, but must differ.
-        chosen.__qualname__ = f"{body.__qualname__}-{id(self)}"
+        # In a module, as it would be: names with <locals> are fine, but must differ, from those of
+        # earlier tests too: a warning about a name is logged once.
+        chosen.__qualname__ = f"{body.__qualname__}-{next(_NUMBERS)}"
         return cached(**options)(chosen) if options else cached(chosen)
 
     def __call__(self, function: Any, *args: Any, **kwargs: Any) -> Any:
