@@ -73,6 +73,7 @@ def draw(title: str, across: Axis, up: Axis, lines: Sequence[Line]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" {_WAY}>',
         f"<title>{escape(title)}</title>",
+        f"<desc>{escape(_words(across, up, lines))}</desc>",
         f"<style>{_style(lines)}</style>",
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}" rx="8"/>',
         f'<text class="loud" x="{_LEFT}" y="26" font-size="15">{escape(title)}</text>',
@@ -89,6 +90,15 @@ def draw(title: str, across: Axis, up: Axis, lines: Sequence[Line]) -> str:
             + "</g>"
         )
     return "\n".join([*parts, *_names(lines, scale_y), "</svg>"]) + "\n"
+
+
+def _words(across: Axis, up: Axis, lines: Sequence[Line]) -> str:
+    """What is drawn, for those who hear it read."""
+    told = (
+        f"{line.name}: " + ", ".join(f"{up.show(y)} at {across.show(x)}" for x, y in line.points)
+        for line in lines
+    )
+    return f"{up.label} by {across.label}. {'; '.join(told)}."
 
 
 class _Scale:

@@ -65,6 +65,13 @@ def _langchain(stage: Stage) -> Names:
     return {"model": GenericFakeChatModel(messages=iter(["one", "two", "three"]))}
 
 
+def _opentelemetry(stage: Stage) -> Names:
+    from llmcache.contrib.opentelemetry import LLMCacheInstrumentor
+
+    stage.at_end(LLMCacheInstrumentor().uninstrument)
+    return {}
+
+
 def _llama_index(stage: Stage) -> Names:
     from llama_index.core import Document, MockEmbedding
     from llama_index.core.node_parser import SentenceSplitter
@@ -80,6 +87,7 @@ SCENES: Final[dict[str, Callable[[Stage], Names]]] = {
     "contrib_health_check": _checked_stores,
     "contrib_langchain": _langchain,
     "contrib_llama_index": _llama_index,
+    "contrib_opentelemetry": _opentelemetry,
     "encryption": _keys,
     "endpoint": _key,
     "evaluating": _decided_pairs,
