@@ -19,7 +19,7 @@ from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.doors import AsyncDoor, SyncDoor
 
-# Those that others import come first: what is imported already, pytest can't rewrite, and it says so.
+# Those that others import come first: pytest warns of what it cannot rewrite any more.
 pytest_plugins = [
     "tests.servers.provider",
     "tests.servers.redis",

@@ -4,6 +4,8 @@ whole.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from llmcache.admin import charts, formats
@@ -20,7 +22,7 @@ def test_a_scale_of_whole_numbers_has_each_once(most: int) -> None:
     told = [int(tick.label.replace(",", "")) for tick in chart.up]
     heights = [float(tick.at) for tick in chart.up]
     assert told[0] == 0 and told[-1] >= most
-    (step,) = {after - before for before, after in zip(told, told[1:], strict=False)}
+    (step,) = {after - before for before, after in pairwise(told)}
     assert step * (len(told) - 1) == told[-1]
     assert heights == sorted(set(heights), reverse=True)
 
@@ -28,7 +30,7 @@ def test_a_scale_of_whole_numbers_has_each_once(most: int) -> None:
 @pytest.mark.parametrize("most", [0.000004, 0.0000099, 0.00001, 0.00023, 0.04, 0.7, 3.1, 99.0])
 def test_a_scale_of_money_tells_no_rounded_sums(most: float) -> None:
     told = [float(tick.label) for tick in bars(most, formats.money).up]
-    steps = [after - before for before, after in zip(told, told[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(told)]
     assert steps == pytest.approx([steps[0]] * len(steps)) and steps[0] > 0
 
 

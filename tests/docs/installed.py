@@ -13,7 +13,7 @@ from typing import Final
 from packaging.requirements import Requirement
 
 _ALWAYS: Final = frozenset({"pip", "setuptools"})
-_REFUSING: Final = '''
+_REFUSING: Final = """
 import sys
 
 
@@ -24,7 +24,7 @@ class _Refusing:
 
 
 sys.meta_path.insert(0, _Refusing())
-'''
+"""
 
 
 def brought_by(wanted: Iterable[Requirement]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The library that llama.cpp's wheel leaves to the system, lent by another wheel where it is missing."""
+"""The library that llama.cpp's wheel leaves to the system, lent where it is missing."""
 
 from __future__ import annotations
 
