@@ -5,9 +5,11 @@ test.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from django.core.cache import caches
 
@@ -33,6 +35,12 @@ pytest_plugins = [
     "tests.servers.browser",
 ]
 
+# A slow or busy machine is no fault of a test.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
@@ -44,6 +52,14 @@ def missing(part: str, why: object) -> Any:
     if IN_CI:
         pytest.fail(text)
     pytest.skip(text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were skipped, each reason once: the last thing that a newcomer reads."""
+    reports = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason}")
 
 
 @pytest.fixture(autouse=True)
