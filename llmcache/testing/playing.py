@@ -15,7 +15,6 @@ from llmcache.testing.layers import Layer, StandIn
 from llmcache.testing.player import Noted, Player
 from llmcache.testing.recorded_errors import error_of
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
-from llmcache.upstreams.fake import FakeUpstream
 
 # How a reader leaves a stream: it closes it, or its task is cancelled.
 _LEFT = (GeneratorExit, asyncio.CancelledError)
@@ -37,7 +36,7 @@ class CassetteLayer(Layer):
 
     def stand_in(self, upstream: BaseUpstream) -> BaseUpstream:
         player = self.player
-        if player is None or (player.path is None and isinstance(upstream, FakeUpstream)):
+        if player is None or (player.path is None and not upstream.is_live):
             return upstream
         return _Playing(upstream, player, self.chunk_delay)
 

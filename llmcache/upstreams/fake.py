@@ -65,6 +65,7 @@ class FakeUpstream(BaseUpstream):
     """
 
     kinds = frozenset(KINDS)
+    is_live = False
     defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, settings: ProviderSettings) -> None:
