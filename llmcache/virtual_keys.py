@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from llmcache import conf
+from llmcache.configuration import CLIENTS_MAY
 from llmcache.controls import NAMES as CONTROLS
-from llmcache.http.cache_control import CLIENTS_MAY
 from llmcache.text import clean
 
 _PREFIX: Final = "llmc-"

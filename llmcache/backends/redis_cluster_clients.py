@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from llmcache import counting
 from llmcache.backends.redis_routing import Command, NodeResting, Words
 from llmcache.backends.redis_slots import slot_of
 
-if TYPE_CHECKING:
-    from llmcache.backends.redis_cluster import ClusterConnections
-
 logger = logging.getLogger("llmcache")
+
+
+class Cluster(Protocol):
+    """The nodes, as `redis_cluster` connects to them."""
+
+    def send(self, commands: Sequence[Command], *, reading: bool = False) -> list[Any]:
+        """The replies to commands, in order; an error in the place of one that there isn't."""
+
+    async def asend(self, commands: Sequence[Command], *, reading: bool = False) -> list[Any]:
+        """As `send`."""
 
 
 def routed(words: Words) -> Command:
@@ -93,7 +100,7 @@ class ClusterClient(_Verbs):
         reading: whether replicas will do, where something is read.
     """
 
-    def __init__(self, connections: ClusterConnections, *, reading: bool = False) -> None:
+    def __init__(self, connections: Cluster, *, reading: bool = False) -> None:
         self._connections = connections
         self._reading = reading
 
@@ -114,7 +121,7 @@ class ClusterClient(_Verbs):
 
 
 class _Pipeline(_Verbs):
-    def __init__(self, connections: ClusterConnections) -> None:
+    def __init__(self, connections: Cluster) -> None:
         self._connections = connections
         self._commands: list[Command] = []
 
@@ -134,7 +141,7 @@ class _Pipeline(_Verbs):
 class AsyncClusterClient(_Verbs):
     """As `ClusterClient`, on any event loop."""
 
-    def __init__(self, connections: ClusterConnections, *, reading: bool = False) -> None:
+    def __init__(self, connections: Cluster, *, reading: bool = False) -> None:
         self._connections = connections
         self._reading = reading
 
@@ -155,7 +162,7 @@ class AsyncClusterClient(_Verbs):
 
 
 class _AsyncPipeline(_Verbs):
-    def __init__(self, connections: ClusterConnections) -> None:
+    def __init__(self, connections: Cluster) -> None:
         self._connections = connections
         self._commands: list[Command] = []
 

@@ -22,12 +22,13 @@ import orjson
 
 from llmcache import calls, conf, events, keys
 from llmcache.backends.base import BaseBackend
+from llmcache.broadcast import Abandoned
 from llmcache.configuration import is_number, refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
 from llmcache.embedders.vectors import unit
 from llmcache.envelope import EnvelopeError, seal, unseal
 from llmcache.pricing import cost_of
-from llmcache.singleflight import Abandoned, AsyncFlights, Flights
+from llmcache.singleflight import AsyncFlights, Flights
 from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.base import UpstreamRequest
 from llmcache.usage import Usage
