@@ -22,7 +22,6 @@ from django.utils import timezone
 
 from llmcache import conf, events
 from llmcache.backends.base import BaseBackend
-from llmcache.backends.layered import LayeredBackend
 from llmcache.envelope import EnvelopeError, unseal
 from llmcache.models import (
     ALIAS_LENGTH,
@@ -267,7 +266,7 @@ def _own_parts(store: Store) -> list[BaseBackend]:
 
 
 def _in_memory(backend: BaseBackend) -> list[BaseBackend]:
-    if isinstance(backend, LayeredBackend):
+    if backend.layers:
         return [part for layer in backend.layers for part in _in_memory(layer)]
     return [backend] if backend.process_local else []
 

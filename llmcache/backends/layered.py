@@ -80,7 +80,6 @@ class LayeredBackend(BaseBackend):
 
     @property
     def layers(self) -> tuple[BaseBackend, ...]:
-        """The stores, from the fastest down."""
         return tuple(layer.store for layer in self._layers)
 
     # --- sync ---
@@ -90,9 +89,6 @@ class LayeredBackend(BaseBackend):
         return None if found is None else found[0]
 
     def get_with_layer(self, digest: str) -> tuple[bytes, str] | None:
-        """The bytes of an entry and the alias of the layer that had them; None when no layer
-        has.
-        """
         taken = {digest: self._epochs.of(digest)}
         walk = Walk(self._layers, "get")
         for layer in walk:
@@ -259,7 +255,6 @@ class LayeredBackend(BaseBackend):
         return None if found is None else found[0]
 
     async def aget_with_layer(self, digest: str) -> tuple[bytes, str] | None:
-        """As `get_with_layer`."""
         taken = {digest: self._epochs.of(digest)}
         walk = Walk(self._layers, "get")
         for layer in walk:
