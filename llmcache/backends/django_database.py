@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage
 from django.db import connections, router, transaction
 from django.db.models.constants import OnConflict
 
-from llmcache.backends import messages, plain_pickle
+from llmcache.backends import checks, plain_pickle
 from llmcache.backends.base import Item
 from llmcache.backends.django import DjangoCacheBackend
 from llmcache.conf import BackendSettings
@@ -194,7 +194,7 @@ class DatabaseBackend(DjangoCacheBackend):
         return removed
 
     def check(self) -> list[CheckMessage]:
-        return [*super().check(), *messages.few_entries(self, self.cache_alias, self.description)]
+        return [*super().check(), *checks.few_entries(self, self.cache_alias, self.description)]
 
     # --- async ---
 

@@ -15,8 +15,8 @@ from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
+from llmcache.backends import checks, options
 from llmcache.backends import layers as parts
-from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.layers import Epochs, Layer, Walk
 from llmcache.exceptions import UnsupportedOperation
@@ -234,15 +234,16 @@ class LayeredBackend(BaseBackend):
         return swept
 
     def check(self) -> list[CheckMessage]:
-        if not self.settings.key_prefix:
-            return []
-        return [
-            Warning(
-                f"LLMCACHE[{self.alias!r}]['KEY_PREFIX'] has no effect on a layered store.",
-                hint="Set the KEY_PREFIX of its layers: entries lie under theirs.",
-                id="llmcache.W105",
+        messages = checks.idle_timeouts(self)
+        if self.settings.key_prefix:
+            messages.append(
+                Warning(
+                    f"LLMCACHE[{self.alias!r}]['KEY_PREFIX'] has no effect on a layered store.",
+                    hint="Set the KEY_PREFIX of its layers: entries lie under theirs.",
+                    id="llmcache.W105",
+                )
             )
-        ]
+        return messages
 
     def close(self) -> None:
         for layer in self._layers:

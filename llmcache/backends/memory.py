@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from django.core.checks import CheckMessage
 
-from llmcache.backends import messages, options
+from llmcache.backends import checks, options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.direct import DirectAsync
 from llmcache.conf import BackendSettings
@@ -183,7 +183,7 @@ class MemoryBackend(DirectAsync, BaseBackend):
         return swept
 
     def check(self) -> list[CheckMessage]:
-        return messages.process_local(self)
+        return checks.process_local(self)
 
 
 _living: WeakSet[MemoryBackend] = WeakSet()

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
-from llmcache.backends import messages, options
+from llmcache.backends import checks, options
 from llmcache.backends.redis_commands import RedisCommands
 from llmcache.backends.redis_urls import url_of
 
@@ -102,7 +102,7 @@ class RedisBackend(RedisCommands):
         self.connections = Connections(urls, timeout, extra)
 
     def check(self) -> list[CheckMessage]:
-        return [*super().check(), *messages.one_slot(self)] if self.in_cluster else super().check()
+        return [*super().check(), *checks.one_slot(self)] if self.in_cluster else super().check()
 
     def _urls(self, given: dict[str, Any]) -> list[str]:
         if self.settings.location:
