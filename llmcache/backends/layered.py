@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from django.core.checks import CheckMessage, Warning
-from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
-from llmcache.backends import checks, options
+from llmcache.backends import checks
 from llmcache.backends import layers as parts
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.layers import Epochs, Layer, Walk
+from llmcache.configuration import is_number, require
 from llmcache.exceptions import UnsupportedOperation
+from llmcache.options import Options
 
 DEFAULT_LOCAL_TTL: Final = 5.0
 DEFAULTS: Final[Mapping[str, Any]] = {"layers": (), "local_ttl": DEFAULT_LOCAL_TTL}
@@ -42,8 +43,7 @@ class LayeredBackend(BaseBackend):
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
-        given = options.read(settings, DEFAULTS)
-        self._take(parts.named(settings), given["local_ttl"])
+        self._take(parts.named(settings), Options(settings, DEFAULTS)["local_ttl"])
 
     @classmethod
     def over(
@@ -61,12 +61,12 @@ class LayeredBackend(BaseBackend):
         return backend
 
     def _take(self, stores: Sequence[BaseBackend], local_ttl: Any) -> None:
-        number = isinstance(local_ttl, (int, float)) and not isinstance(local_ttl, bool)
-        if local_ttl is not None and not (number and local_ttl > 0):
-            raise ImproperlyConfigured(
-                f"LLMCACHE[{self.alias!r}]['OPTIONS']['local_ttl'] must be a number of seconds "
-                f"above 0, or None for no limit, not {local_ttl!r}."
-            )
+        require(
+            local_ttl is None or (is_number(local_ttl) and local_ttl > 0),
+            f"{self.settings.setting}['OPTIONS']['local_ttl']",
+            local_ttl,
+            "a number of seconds above 0, or None for no limit",
+        )
         self.process_local = all(store.process_local for store in stores)
         self.exact_ttl = all(store.exact_ttl for store in stores)
         self.supports_clear = all(store.supports_clear for store in stores)

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
 from llmcache.backends.s3_client import (
@@ -24,6 +23,7 @@ from llmcache.backends.s3_client import (
 )
 from llmcache.conf import BackendSettings
 from llmcache.exceptions import LLMCacheError
+from llmcache.packages import require_package
 
 _EXPIRES: Final = "llmcache-expires"
 
@@ -56,7 +56,7 @@ class S3Backend(BaseBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
-        options.require_package(settings, "boto3", "s3")
+        require_package(settings.setting, "boto3", "s3")
         scheme, _, rest = settings.location.partition("://")
         self.bucket, _, path = rest.partition("/")
         if scheme != "s3" or not self.bucket:

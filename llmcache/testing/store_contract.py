@@ -144,9 +144,7 @@ class StoreContract:
         assert store.get_many([A, B, C]) == {}
 
     def test_a_ttl_is_honoured_and_never_early(self, store: Any) -> None:
-        begun = (
-            time.monotonic()
-        )  # a ttl counts from the call, however long the store takes to answer
+        begun = time.monotonic()  # a ttl counts from the call, however slow the store is
         store.set(A, b"brief", TTL)
         found = store.get(A)
         if time.monotonic() - begun < TTL * 0.9:

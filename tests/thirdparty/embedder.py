@@ -11,8 +11,8 @@ from typing import Any
 from zlib import crc32
 
 from llmcache.backends.base import BaseBackend
-from llmcache.configuration import refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.options import Options
 
 DEFAULTS: Mapping[str, Any] = {"dimensions": 256}
 
@@ -26,11 +26,7 @@ class LetterEmbedder(BaseEmbedder):
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)
-        name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, DEFAULTS)
-        self._size: int = {**DEFAULTS, **options}["dimensions"]
-        ok = type(self._size) is int and self._size > 0
-        require(ok, f"{name}['dimensions']", self._size, "an integer above 0")
+        self._size = Options(self, DEFAULTS).whole("dimensions")
 
     def embed(self, text: str) -> Embedded | None:
         counts = Counter(one + other for one, other in pairwise(text.casefold()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmcache.configuration import is_number, refuse_unknown, require
 from llmcache.judges.base import BaseJudge
+from llmcache.options import Options
 
 DEFAULTS: Mapping[str, Any] = {"share": 0.5}
 
@@ -18,11 +18,7 @@ class WordJudge(BaseJudge):
 
     def __init__(self, setting: str, options: Mapping[str, Any]) -> None:
         super().__init__(setting, options)
-        name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, DEFAULTS)
-        self._share: float = {**DEFAULTS, **options}["share"]
-        ok = is_number(self._share) and 0 <= self._share <= 1
-        require(ok, f"{name}['share']", self._share, "a share from 0 to 1")
+        self._share = Options(self, DEFAULTS).share("share")
 
     def same(self, asked: str, stored: str) -> bool:
         one, other = set(asked.casefold().split()), set(stored.casefold().split())

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-
-from llmcache.backends import options, stores
+from llmcache.backends import stores
 from llmcache.backends.base import BaseBackend
 from llmcache.conf import BackendSettings
+from llmcache.options import Options
 
 
 class MirrorsBackend(BaseBackend):
@@ -21,9 +19,8 @@ class MirrorsBackend(BaseBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
-        aliases: Any = options.read(settings, {"stores": ()})["stores"]
-        if not aliases:
-            raise ImproperlyConfigured(f"LLMCACHE[{self.alias!r}] needs OPTIONS['stores'].")
+        options = Options(settings, {"stores": ()})
+        aliases = options.require("stores", bool(options["stores"]), "a list of aliases")
         self._stores: tuple[BaseBackend, ...] = tuple(stores[alias] for alias in aliases)
         self.process_local = all(store.process_local for store in self._stores)
 

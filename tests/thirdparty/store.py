@@ -13,9 +13,9 @@ from typing import Any
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.conf import BackendSettings
+from llmcache.options import Options
 
 DEFAULTS: Mapping[str, Any] = {"synchronous": "NORMAL", "timeout": 5.0}
 LEVELS = ("OFF", "NORMAL", "FULL")
@@ -36,16 +36,11 @@ class SqliteBackend(BaseBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
-        chosen = options.read(settings, DEFAULTS)
-        self._timeout: float = options.positive(settings, "timeout", chosen["timeout"])
-        self._level: str = chosen["synchronous"]
-        if self._level not in LEVELS:
-            raise ImproperlyConfigured(
-                f"LLMCACHE[{self.alias!r}]['OPTIONS']['synchronous'] must be one of "
-                f"{', '.join(LEVELS)}, not {self._level!r}."
-            )
+        options = Options(settings, DEFAULTS)
+        self._timeout = options.seconds("timeout")
+        self._level = options.one_of("synchronous", LEVELS)
         if not settings.location:
-            raise ImproperlyConfigured(f"LLMCACHE[{self.alias!r}]['LOCATION'] must name a file.")
+            raise ImproperlyConfigured(f"{settings.setting}['LOCATION'] must name a file.")
         self._path = Path(settings.location)
 
     @contextmanager

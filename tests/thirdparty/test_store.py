@@ -19,6 +19,7 @@ from llmcache.models import Entry
 from llmcache.recorder import recorder
 from llmcache.upstreams.fake import FakeUpstream
 from tests.admin.conftest import address, words
+from tests.docs.blocks import blocks
 from tests.testing.conftest import Project
 
 pytestmark = pytest.mark.django_db
@@ -113,7 +114,7 @@ def test_commands_sweep_and_list_it(
     [
         ({"OPTIONS": {"synchronuos": "OFF"}}, "Did you mean 'synchronous'"),
         ({"OPTIONS": {"synchronous": "MAYBE"}}, "must be one of OFF, NORMAL, FULL"),
-        ({"OPTIONS": {"timeout": 0}}, "must be a number above 0"),
+        ({"OPTIONS": {"timeout": 0}}, "must be a number of seconds above 0"),
         ({"LOCATION": ""}, "must name a file"),
         ({"LOCATON": "x"}, "Did you mean 'LOCATION'"),
         ({"BACKEND": "tests.thirdparty.store.SqliteBackent"}, "cannot be imported"),
@@ -237,3 +238,13 @@ def test_the_contract_finds_a_store_that_forgets_when_entries_end(project: Proje
     assert done.returncode == 1, done.stdout
     assert "2 failed, 2 passed" in done.stdout  # sync and async
     assert "assert gone(store, A" in done.stdout
+
+
+def test_the_store_that_the_documentation_shows_passes_the_contract(project: Project) -> None:
+    project.write("shop/__init__.py", "")
+    for block in blocks("extending"):
+        if block.file in ("shop/stores.py", "shop/test_stores.py"):
+            project.write(block.file, block.code)
+    done = project.pytest("shop/test_stores.py", "-n", "0")
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout and "failed" not in done.stdout

@@ -9,8 +9,8 @@ import httpx
 import orjson
 
 from llmcache.conf import ProviderSettings
-from llmcache.configuration import is_number, refuse_unknown, require
 from llmcache.exceptions import StreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from llmcache.options import Options
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status
 
@@ -29,13 +29,9 @@ class OllamaUpstream(BaseUpstream):
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        name = f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']"
-        refuse_unknown(f"key of {name}", settings.options, DEFAULTS)
-        chosen = {**DEFAULTS, **settings.options}
-        self._timeout: float = chosen["timeout"]
-        ok = is_number(self._timeout) and self._timeout > 0
-        require(ok, f"{name}['timeout']", self._timeout, "a number of seconds above 0")
-        self._base_url: str = chosen["base_url"].rstrip("/")
+        options = Options(settings, DEFAULTS)
+        self._timeout = options.seconds("timeout")
+        self._base_url = options.text("base_url").rstrip("/")
 
     def identity(self, base_url: str | None = None) -> str:
         return f"ollama|{(base_url or self._base_url).rstrip('/')}"

@@ -268,9 +268,9 @@ def test_a_search_keeps_no_other_thread_busy(store: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"memory_limit": 0}, "memory_limit.*an integer above 0"),
+        ({"memory_limit": 0}, "memory_limit.*an integer from 1 up"),
         ({"memory_limt": 1}, "Did you mean 'memory_limit'"),
-        ({"size_limit": -1}, "size_limit.*an integer above 0"),
+        ({"size_limit": -1}, "size_limit.*an integer from 1 up"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_remedy(options: dict[str, Any], says: str) -> None:
