@@ -222,8 +222,7 @@ class BaseBackend:
         return await run_in_thread(self.get, digest)
 
     async def aget_with_layer(self, digest: str) -> tuple[bytes, str] | None:
-        data = await self.aget(digest)
-        return None if data is None else (data, self.alias)
+        return await run_in_thread(self.get_with_layer, digest)
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         return await run_in_thread(self.get_many, list(digests))

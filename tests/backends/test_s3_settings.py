@@ -57,7 +57,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install django-llmcache\[s3\]"):
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "django-llmcache\[s3\]"'):
         S3Backend(BackendSettings(alias="s3", location="s3://bucket"))
 
 

@@ -94,4 +94,4 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(package: s
         except ImproperlyConfigured as error:
             print(error)
     """
-    assert f"pip install django-llmcache[{PACKAGES[package]}]" in run(program)
+    assert f'pip install "django-llmcache[{PACKAGES[package]}]"' in run(program)

@@ -293,7 +293,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "redisvl", None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install django-llmcache\[semantic\]"):
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "django-llmcache\[semantic\]"'):
         semantic("redis://localhost", "p")
 
 
