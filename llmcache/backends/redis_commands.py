@@ -74,7 +74,8 @@ class RedisCommands(RedisClaims, BaseBackend):
     def set_many(self, items: Iterable[Item]) -> None:
         items = list(items)
         if len(items) == 1:
-            return self.set(*items[0])
+            self.set(*items[0])
+            return
         with self.connections.primary.pipeline(transaction=False) as pipeline:
             for digest, data, ttl in items:
                 pipeline.set(self.make_key(digest), data, px=milliseconds(ttl))
@@ -163,7 +164,8 @@ class RedisCommands(RedisClaims, BaseBackend):
     async def aset_many(self, items: Iterable[Item]) -> None:
         items = list(items)
         if len(items) == 1:
-            return await self.aset(*items[0])
+            await self.aset(*items[0])
+            return
         async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             async with client.pipeline(transaction=False) as pipeline:

@@ -165,3 +165,13 @@ def test_tests_are_kept_from_it_and_cassettes_record_it(
     with use_cassette(cassette, mode="replay"):
         assert door.completion(**ASKED) == first
     assert len(provider.requests) == 1
+
+
+def test_a_cassette_does_not_have_its_token(door: Any, provider: Provider, tmp_path: Any) -> None:
+    token = "olla-0123456789abcdef"
+    provider.script(answer(said(f"Your token is {token}.")))
+    cassette = tmp_path / "hello.json"
+    with site(provider, token=token), use_cassette(cassette, mode="record"):
+        door.completion(**ASKED)
+    assert provider.requests[-1].headers["authorization"] == f"Bearer {token}"
+    assert token not in cassette.read_text() and "Your token is [hidden]" in cassette.read_text()

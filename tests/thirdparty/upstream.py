@@ -14,7 +14,11 @@ from llmcache.options import Options
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status
 
-DEFAULTS: Mapping[str, Any] = {"base_url": "http://127.0.0.1:11434", "timeout": 60.0}
+DEFAULTS: Mapping[str, Any] = {
+    "base_url": "http://127.0.0.1:11434",
+    "timeout": 60.0,
+    "token": "",
+}
 
 
 class OllamaUpstream(BaseUpstream):
@@ -23,6 +27,7 @@ class OllamaUpstream(BaseUpstream):
     OPTIONS:
         base_url (str): where Ollama is. Part of the key.
         timeout (float): seconds for an answer.
+        token (str): of a server that wants one.
     """
 
     kinds = frozenset({"completion"})
@@ -39,7 +44,7 @@ class OllamaUpstream(BaseUpstream):
     def call(self, request: UpstreamRequest) -> bytes:
         where, body = self._sent(request, stream=False)
         try:
-            with httpx.Client(timeout=request.timeout or self._timeout) as client:
+            with httpx.Client(**self._client(request)) as client:
                 response = client.post(where, content=body)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
@@ -48,7 +53,7 @@ class OllamaUpstream(BaseUpstream):
     async def acall(self, request: UpstreamRequest) -> bytes:
         where, body = self._sent(request, stream=False)
         try:
-            async with httpx.AsyncClient(timeout=request.timeout or self._timeout) as client:
+            async with httpx.AsyncClient(**self._client(request)) as client:
                 response = await client.post(where, content=body)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
@@ -59,7 +64,7 @@ class OllamaUpstream(BaseUpstream):
         reader = _Reader(self.name)
         try:
             with (
-                httpx.Client(timeout=request.timeout or self._timeout) as client,
+                httpx.Client(**self._client(request)) as client,
                 client.stream("POST", where, content=body) as response,
             ):
                 if response.is_error:
@@ -76,7 +81,7 @@ class OllamaUpstream(BaseUpstream):
         reader = _Reader(self.name)
         try:
             async with (
-                httpx.AsyncClient(timeout=request.timeout or self._timeout) as client,
+                httpx.AsyncClient(**self._client(request)) as client,
                 client.stream("POST", where, content=body) as response,
             ):
                 if response.is_error:
@@ -88,6 +93,14 @@ class OllamaUpstream(BaseUpstream):
         except httpx.HTTPError as error:
             raise self._broken(error, reader) from error
         reader.end()
+
+    def _client(self, request: UpstreamRequest) -> dict[str, Any]:
+        token = request.api_key or self.settings.options.get("token")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return {
+            "timeout": request.timeout or self._timeout,
+            "headers": {**headers, **request.extra_headers},
+        }
 
     def _sent(self, request: UpstreamRequest, *, stream: bool) -> tuple[str, bytes]:
         params = dict(request.params)
