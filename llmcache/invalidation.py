@@ -23,15 +23,11 @@ from django.utils import timezone
 from llmcache import conf, events
 from llmcache.backends.base import BaseBackend
 from llmcache.envelope import EnvelopeError, unseal
-from llmcache.models import (
-    ALIAS_LENGTH,
-    REASON_LENGTH,
-    Eviction,
-)
+from llmcache.models import Eviction
 from llmcache.querysets import EvictionQuerySet
 from llmcache.records import EntryRecord
 from llmcache.store import Store, backend_of, living, names_of
-from llmcache.text import clean, name_of
+from llmcache.text import ALIAS_LENGTH, REASON_LENGTH, clean, name_of
 from llmcache.tombstones import ALL, EVERYWHERE, MOST, tombstones
 
 What = Eviction.What

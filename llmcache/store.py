@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 from llmcache import backends, conf
@@ -18,6 +18,9 @@ from llmcache.backends.semantic.base import SemanticBackend
 from llmcache.breaker import Breaker
 from llmcache.calls import CALL_TYPES
 from llmcache.exceptions import InvalidRequest
+
+OWN_WAYS: Final = frozenset({"get_cache", "async_get_cache", "add_cache", "async_add_cache"})
+"""The custom functions that read or write in the store's place."""
 
 
 class Store:
