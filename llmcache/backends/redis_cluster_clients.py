@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from llmcache import counting
 from llmcache.backends.redis_routing import Command, NodeResting, Words
 from llmcache.backends.redis_slots import slot_of
+from llmcache.backends.redis_wire import good
 
 logger = logging.getLogger("llmcache")
 
@@ -36,13 +37,6 @@ def _gets(keys: Iterable[str]) -> list[Command]:
 def _unlinks(keys: Iterable[str]) -> list[Command]:
     # One key each: a command about several slots is refused even where one node has them all.
     return [routed(("UNLINK", key)) for key in keys]
-
-
-def _good(replies: Sequence[Any]) -> Sequence[Any]:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
 
 
 def _found(replies: Sequence[Any]) -> list[bytes | None]:
@@ -105,7 +99,7 @@ class ClusterClient(_Verbs):
         self._reading = reading
 
     def execute_command(self, *words: Any) -> Any:
-        return _good(self._connections.send([routed(words)]))[0]
+        return good(self._connections.send([routed(words)]))[0]
 
     def get(self, key: str) -> bytes | None:
         return self.mget([key])[0]
@@ -114,7 +108,7 @@ class ClusterClient(_Verbs):
         return _found(self._connections.send(_gets(keys), reading=self._reading))
 
     def unlink(self, *keys: str) -> int:
-        return sum(_good(self._connections.send(_unlinks(keys))))
+        return sum(good(self._connections.send(_unlinks(keys))))
 
     def pipeline(self, *, transaction: bool) -> _Pipeline:
         return _Pipeline(self._connections)
@@ -129,7 +123,7 @@ class _Pipeline(_Verbs):
         self._commands.append(routed(words))
 
     def execute(self) -> Sequence[Any]:
-        return _good(self._connections.send(self._commands))
+        return good(self._connections.send(self._commands))
 
     def __enter__(self) -> Self:
         return self
@@ -146,7 +140,7 @@ class AsyncClusterClient(_Verbs):
         self._reading = reading
 
     async def execute_command(self, *words: Any) -> Any:
-        return _good(await self._connections.asend([routed(words)]))[0]
+        return good(await self._connections.asend([routed(words)]))[0]
 
     async def get(self, key: str) -> bytes | None:
         return (await self.mget([key]))[0]
@@ -155,7 +149,7 @@ class AsyncClusterClient(_Verbs):
         return _found(await self._connections.asend(_gets(keys), reading=self._reading))
 
     async def unlink(self, *keys: str) -> int:
-        return sum(_good(await self._connections.asend(_unlinks(keys))))
+        return sum(good(await self._connections.asend(_unlinks(keys))))
 
     def pipeline(self, *, transaction: bool) -> _AsyncPipeline:
         return _AsyncPipeline(self._connections)
@@ -170,7 +164,7 @@ class _AsyncPipeline(_Verbs):
         self._commands.append(routed(words))
 
     async def execute(self) -> Sequence[Any]:
-        return _good(await self._connections.asend(self._commands))
+        return good(await self._connections.asend(self._commands))
 
     async def __aenter__(self) -> Self:
         return self

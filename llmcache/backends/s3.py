@@ -111,38 +111,16 @@ class S3Backend(BaseBackend):
         return {digest: data for digest, data in found if data is not None}
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
-        self._put(digest, data, ttl)
-
-    def _put(self, digest: str, data: bytes, ttl: float | None, **conditions: str) -> None:
         self.client.put_object(
             Bucket=self.bucket,
             Key=self.prefix + digest,
             Body=data,
             ContentType="application/octet-stream",
             Metadata=_metadata(ttl),
-            **conditions,
         )
 
     def set_many(self, items: Iterable[Item]) -> None:
         self._connection.side_by_side(lambda item: self.set(*item), items)
-
-    def add(self, digest: str, data: bytes, ttl: float | None) -> bool:
-        """Store an entry only if none is there that has not ended; False if there is."""
-        from botocore.exceptions import ClientError
-
-        condition = {"IfNoneMatch": "*"}
-        found = self._head(digest)
-        if found is not None:
-            if not _is_over(found):
-                return False
-            condition = {"IfMatch": found["ETag"]}
-        try:
-            self._put(digest, data, ttl, **condition)
-        except ClientError as error:
-            if code(error) in CHANGED:
-                return False
-            raise
-        return True
 
     def delete(self, digest: str) -> bool:
         found = self._head(digest)
