@@ -15,13 +15,15 @@ from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from django.utils.functional import Promise
 
-from llmcache.calls import Call
 from llmcache.exceptions import LLMCacheError
+
+if TYPE_CHECKING:  # calls know of upstreams, which write bodies as keys are written
+    from llmcache.calls import Call
 
 SCHEMA: Final = 1
 _SORTED: Final = orjson.OPT_SORT_KEYS

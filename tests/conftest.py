@@ -58,6 +58,7 @@ def clean_state() -> Iterator[None]:
     caching.reset(setting="CACHES")
     backends.stores.reset(setting="CACHES")
     events.callbacks.clear()
+    events._said.clear()
     upstreams.reset(setting="LLMCACHE_PROVIDERS")
 
 

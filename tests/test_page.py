@@ -185,7 +185,7 @@ class MyCustomHandler(CustomLogger):
 def test_async_completion_azure_caching(redis_environment: None) -> None:
     async def run() -> None:
         # set custom callback
-        customHandler_caching = MyCustomHandler()
+        customHandler_caching = MyCustomHandler()  # noqa: N806
         llmcache.callbacks = [customHandler_caching]
         # init cache
         llmcache.cache = Cache(
