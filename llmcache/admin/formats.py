@@ -12,6 +12,8 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from llmcache.exceptions import ShownToStaff
+
 MISSING: Final = "–"
 _JOINERS: Final = "\u200c\u200d"
 _MAY_HIDE: Final = re.compile("[^\x20-\x7e\n\t]+")
@@ -45,6 +47,11 @@ def _hides(letter: str) -> bool:
 def _number(value: float, digits: int = 0) -> str:
     """Django cuts what it does not show: 0.99 would be 0.9."""
     return number_format(round(value, digits), digits, use_l10n=True, force_grouping=True)
+
+
+def problem(error: Exception) -> str:
+    """What an error says, translated where it is meant for staff; nothing in it hides."""
+    return visible(error.translated if isinstance(error, ShownToStaff) else str(error))
 
 
 def beginning(text: str, most: int) -> str:
@@ -108,14 +115,12 @@ def size(number: int | None) -> str:
     """Bytes in the unit that suits them."""
     if number is None:
         return MISSING
-    if number < 1000:
-        return f"{_number(number)} B"
+    units = [_("B"), _("kB"), _("MB"), _("GB"), _("TB")]
     value = float(number)
-    for unit in ("kB", "MB", "GB", "TB"):
+    while value >= 1000 and len(units) > 1:
         value /= 1000
-        if value < 1000 or unit == "TB":
-            break
-    return f"{_short(value)} {unit}"
+        del units[0]
+    return f"{_short(value)} {units[0]}"
 
 
 def _short(value: float) -> str:
