@@ -202,7 +202,7 @@ def _table(
         for i, label in enumerate(labels)
         if any(row.values[i] for row in rows)
     ]
-    return Table(title, [_("Time"), *(row.name for row in rows)], lines[::-1])
+    return Table(title, [pgettext("moment", "Time"), *(row.name for row in rows)], lines[::-1])
 
 
 def _by(name: str, groups: Sequence[tuple[str, Figures]]) -> Table:

@@ -15,6 +15,8 @@ from django.utils.translation import gettext as _
 from llmcache.exceptions import ShownToStaff
 
 MISSING: Final = "–"
+_DAYS_FROM: Final = 2 * 86400
+"""Seconds from which on a duration is told in days."""
 _JOINERS: Final = "\u200c\u200d"
 _MAY_HIDE: Final = re.compile("[^\x20-\x7e\n\t]+")
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -91,7 +93,7 @@ def seconds(value: float | None) -> str:
             return f"{_short(value * factor)} {unit}"
     if value < 2 * 3600:
         return f"{_number(value / 60)} min"
-    if value < 2 * 86400:
+    if value < _DAYS_FROM:
         return f"{_short(value / 3600)} h"
     return _("%(number)s days") % {"number": count(value / 86400)}
 
@@ -101,13 +103,20 @@ def ago(when: datetime | None) -> str:
     if when is None:
         return MISSING
     distance = (when - timezone.now()).total_seconds()
-    text = _("in %(time)s") if distance > 0 else _("%(time)s ago")
+    is_to_come = distance > 0
+    far = max(1, round(abs(distance)))
+    if far < _DAYS_FROM:
+        text = _("in %(time)s") if is_to_come else _("%(time)s ago")
+        shown = text % {"time": seconds(far)}
+    else:  # words that some languages inflect
+        text = _("in %(number)s days") if is_to_come else _("%(number)s days ago")
+        shown = text % {"number": count(far / 86400)}
     local = timezone.localtime(when)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         local.isoformat(timespec="seconds"),
         date_format(local, "DATETIME_FORMAT"),
-        text % {"time": seconds(max(1, round(abs(distance))))},
+        shown,
     )
 
 
