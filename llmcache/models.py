@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from llmcache import text
+from llmcache.outcome_names import named
 from llmcache.querysets import (
     CallQuerySet,
     EntryQuerySet,
@@ -163,7 +164,7 @@ class Call(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.outcome} {self.model}"
+        return f"{named(self.outcome)} {self.model}"
 
 
 class HourlyStat(models.Model):

@@ -5,35 +5,52 @@ ours left.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import django
 import pytest
+from babel.messages.pofile import read_po
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from llmcache.calls import ALL_KINDS
 from llmcache.models import Call, Entry, Eviction, MatchedPair
 from tests.admin.conftest import MODEL, Ask, address
-from tests.admin.pairs import decided
+from tests.admin.pairs import SIMILAR, decided
 from tests.admin.test_pages_open import PAGES
 from tests.admin.test_virtual_keys import FORM
 from tests.translations.catalogues import languages, read
 
 pytestmark = pytest.mark.django_db
+Visit = Callable[[Client], Any]
 READ_ALOUD = {"alt", "aria-label", "placeholder", "title", "data-filter-title"}
 DATA = re.compile(
-    r"[0-9a-f]{12,64}|(?:default|disk|memory|tiered|exact|inner)\b.*|admin|help|Shop|llmc-.*"
-    r"|gpt-4o.*|You said: .*|key:.*|.*Backend|fake.*|\{.*|\[.*|import llmcache.*"
-    r"|(?:red apple pie|how do I|hi how|hello).*|.*[?=(<@].*",
+    r"\d[\d.,\u00a0\u202f]* (?:µs|ms|s|min|h)|[0-9a-f]{12,64}|product:7|key:.*|admin|help|Shop.*"
+    r"|\d+ \w+ \d\d:\d\d|params\..*|null"
+    r"|(?:default|disk|memory|tiered|exact|inner)\b.*|\w*Backend|gpt-4o.*|llmc-.*|fake.*"
+    r"|You said: .*|(?:red apple pie|hello|.*order of shoes).*|[/{[\"].*|import llmcache.*",
     re.DOTALL,
 )
 """What the site's own data, code and addresses look like: these are alike in every language."""
 CODES = {
-    *("completion", "text_completion", "embedding", "transcription", "responses", "message"),
-    *("view", "function", "user", "numbers", "negation", "no entry", "UTC", "JSON"),
+    *ALL_KINDS,
+    *(
+        "user",
+        "audit",
+        "numbers",
+        "negation",
+        "namespace",
+        "no entry",
+        "evicted in the admin",
+        "UTC",
+        "JSON",
+    ),
 }
 """Names of call types, roles and guards, and what the log keeps: people look for them as such."""
 
@@ -57,7 +74,7 @@ class Texts(HTMLParser):
         self._silent -= tag in ("script", "style")
 
     def handle_data(self, data: str) -> None:
-        text = " ".join(data.split())
+        text = " ".join(data.split()).strip(" :›")
         if text and not self._silent:
             self.found.append(text)
 
@@ -70,23 +87,32 @@ def texts(html: str) -> set[str]:
 
 def left(english: str, other: str, language: str) -> set[str]:
     """Texts with words in them that a page has in English and in another language too."""
-    alike = {
-        text
+    alike = [
+        re.sub(r"%\\\((\w+)\\\)s", ".+", re.escape(str(message.id)))
         for message in read(language)
-        for text in (message.id, capfirst(str(message.id)))
-        if isinstance(message.id, str) and message.id == message.string
-    }
+        if isinstance(message.id, str) and message.id.lower() == message.string.lower() != ""
+    ]
+    known = re.compile("|".join(alike), re.IGNORECASE)
     return {
         text
         for text in texts(english) & texts(other)
         if re.search(r"[^\W\d_]{2}", text)
         and not DATA.fullmatch(text)
-        and text not in alike | CODES | DJANGOS
+        and not known.fullmatch(text)
+        and text not in CODES | djangos()
     }
 
 
-DJANGOS = {"Django administration", "Administration", "Site", "Navigation", "Pagination", "Actions"}
-"""Django's own words that are the same in French or German, or that it has not translated."""
+@cache
+def djangos() -> frozenset[str]:
+    """Django's own words, some of which it has not translated; they are in its English catalogues,
+    but for the names of icons."""
+    found = {"True", "False", "None"}
+    for path in Path(django.__file__).parent.glob("**/locale/en/LC_MESSAGES/django.po"):
+        with path.open("rb") as file:
+            ids = [message.id for message in read_po(file) if isinstance(message.id, str)]
+        found |= {text.strip(" :") for text in ids} | {capfirst(text) for text in ids}
+    return frozenset(found)
 
 
 @pytest.fixture
@@ -107,15 +133,18 @@ def used(ask: Ask, admin_client: Client) -> Entry:
     return entry
 
 
-def visits(entry: Entry) -> Iterator[tuple[str, Callable[[Client], Any]]]:
+def get(url: str, **query: Any) -> Visit:
+    """A page."""
+    return lambda client: client.get(url, query)
+
+
+def post(url: str, **data: Any) -> Visit:
+    """What comes of a form, with the page that it leads to."""
+    return lambda client: client.post(url, data, follow=True)
+
+
+def visits(entry: Entry) -> Iterator[tuple[str, Visit]]:
     """Every page and every message, by what is to be done for it."""
-
-    def get(url: str, **query: Any) -> Callable[[Client], Any]:
-        return lambda client: client.get(url, query)
-
-    def post(url: str, **data: Any) -> Callable[[Client], Any]:
-        return lambda client: client.post(url, data, follow=True)
-
     for name in PAGES:
         yield name, get(address(name))
         yield f"{name}, searched", get(address(name), q="0123456789abcdef")
@@ -137,7 +166,7 @@ def visits(entry: Entry) -> Iterator[tuple[str, Callable[[Client], Any]]]:
     yield "thresholds", get(address("threshold"))
     yield (
         "evicting what matches",
-        get(address("entry_evict_matching"), namespace="help", state="live", q="abcdef"),
+        get(address("entry_evict_matching"), namespace="help", state="live", q="0123456789abcdef"),
     )
     yield "evicting all", get(address("entry_evict_matching"))
     yield "clearing", get(address("clear"), alias="disk")
@@ -177,17 +206,45 @@ def visits(entry: Entry) -> Iterator[tuple[str, Callable[[Client], Any]]]:
     yield "evicting", post(address("entry_evict", entry.pk))
 
 
-@pytest.mark.parametrize("language", languages())
-def test_no_page_has_english_left(language: str, used: Entry, admin_client: Client) -> None:
+def english_left(
+    language: str, admin: Client, pages: Iterable[tuple[str, Visit]]
+) -> dict[str, set[str]]:
+    """What of ours is English on the pages in a language, by page."""
     english = Client(headers={"accept-language": "en"})
     other = Client(headers={"accept-language": language})
-    english.cookies = other.cookies = admin_client.cookies
+    english.cookies = other.cookies = admin.cookies
     found = {}
-    for name, visit in visits(used):
+    for name, visit in pages:
         with transaction.atomic():
             before = visit(english)
             transaction.set_rollback(True)  # what it did is done again in the other language
         page = visit(other)
         assert page.status_code == 200 and page.headers["Content-Language"] == language, name
-        found[name] = left(before.content.decode(), page.content.decode(), language)
-    assert {name: words for name, words in found.items() if words} == {}
+        words = left(before.content.decode(), page.content.decode(), language)
+        if words:
+            found[name] = words
+    return found
+
+
+@pytest.mark.parametrize("language", languages())
+def test_no_page_has_english_left(language: str, used: Entry, admin_client: Client) -> None:
+    assert english_left(language, admin_client, visits(used)) == {}
+
+
+@pytest.mark.parametrize("language", languages())
+def test_no_page_about_similar_prompts_has_english_left(
+    language: str, pair: MatchedPair, admin_client: Client
+) -> None:
+    for number in range(3):
+        decided(number, number > 0)
+    entry = Entry.objects.get(digest=pair.digest)
+    arguments = '{"model": "%s", "messages": [{"role": "user", "content": "%s"}]}'
+    asked = {"kind": "completion", "alias": "default", "request": arguments % (MODEL, SIMILAR)}
+    pages: dict[str, Visit] = {
+        "list": get(address("matchedpair_changelist")),
+        "pair": get(address("matchedpair_change", pair.pk)),
+        "entry": get(address("entry_change", entry.pk), neighbours="1"),
+        "measured": get(address("threshold"), pairs="decided", threshold="0.9"),
+        "explained": post(address("explain"), **asked),
+    }
+    assert english_left(language, admin_client, pages.items()) == {}

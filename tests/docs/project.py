@@ -55,6 +55,11 @@ class Project:
         self.environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         self.printed: dict[str, str] = {}
 
+    @property
+    def settings(self) -> Path:
+        """The file of the project's settings."""
+        return self.directory / "mysite/settings.py"
+
     def follow(self, page: str, programs: dict[str, Step]) -> None:
         """Do what a page says, from its top.
 
@@ -79,7 +84,7 @@ class Project:
             (self.directory / block.file).write_text(code)
             return
         assert settings_of(code), f"{block.place} is neither a file nor settings"
-        with (self.directory / "mysite/settings.py").open("a") as settings:
+        with self.settings.open("a") as settings:
             settings.write(code)
 
     def do(self, line: str) -> str:
@@ -163,7 +168,7 @@ def signed_in(base: str, username: str, password: str) -> Iterator[httpx.Client]
         form = browser.get("/admin/login/").text
         (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
         said = {"username": username, "password": password, "csrfmiddlewaretoken": token}
-        browser.post("/admin/login/", data=said).raise_for_status()
+        browser.post("/admin/login/?next=/admin/", data=said).raise_for_status()
         yield browser
 
 

@@ -39,23 +39,31 @@ def wheel() -> Path:
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The interpreter of an environment in which the wheel was installed, without extras."""
     room = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "venv", room], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", room], check=True)
     python = str(room / "bin" / "python")
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", str(wheel)], check=True)
+    subprocess.run([*pip_of(python), "install", "--quiet", str(wheel)], check=True)
     return python
+
+
+def pip_of(python: str) -> list[str]:
+    """The command that installs into another interpreter's environment."""
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
 
 
 @pytest.fixture(scope="session")
 def site(python: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A new project with the settings of docs/quickstart.md that one cannot do without, and no key;
-    its tables are made.
+    """A new project with its tables made. It has three settings: the app, a cache of some size, and
+    the provider of docs/quickstart.md that needs no key.
     """
     project = Project(tmp_path_factory.mktemp("site"), python=python)
     page = blocks("quickstart")
+    cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    cache["OPTIONS"] = {"MAX_ENTRIES": 10_000}  # what the check W102 asks for
     settings = next(block for block in page if "INSTALLED_APPS" in block.code)
     project.do("django-admin startproject mysite .")
     project.write(replace(settings, code=settings.code.splitlines(keepends=True)[0]))
     project.write(next(block for block in page if "FakeUpstream" in block.code))
+    with project.settings.open("a") as settings:
+        settings.write(f"CACHES = {{'default': {cache!r}}}\n")
     project.do("python manage.py migrate")
     return project

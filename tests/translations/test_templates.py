@@ -41,14 +41,15 @@ class Words(HTMLParser):
 
 
 def unmarked(template: str) -> set[str]:
-    """Words outside of all translation tags, and of the examples of code."""
+    """Words outside of translation tags, of a page's class and of the examples of code."""
     kept, inside = [], False
     for token in Lexer(template).tokenize():
         if token.token_type == TokenType.TEXT and not inside:
             kept.append(token.contents)
         elif token.token_type == TokenType.BLOCK:
-            name = token.contents.split()[0]
-            inside = name == "blocktranslate" or (inside and name != "endblocktranslate")
+            name, *rest = token.contents.split()
+            begins = name == "blocktranslate" or rest == ["bodyclass"]
+            inside = begins or (inside and name not in ("endblocktranslate", "endblock"))
     words = Words()
     words.feed("".join(kept))
     words.close()
