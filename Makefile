@@ -15,7 +15,7 @@ BENCH := $(or $(BENCH),var/bench/$(shell date -u +%Y-%m-%dT%H-%M-%S).json)
 
 CATALOGUES = $(wildcard llmcache/locale/*/LC_MESSAGES/django.po)
 
-.PHONY: demo test test-litellm lint types messages fuzz leaks soak faults peers bench scale docs pictures dist ci clean
+.PHONY: demo test test-litellm lint types messages compiled fuzz leaks soak faults peers bench scale docs pictures dist ci clean
 
 $(READY): pyproject.toml Makefile hatch_build.py
 	$(PYTHON) -m venv $(VENV)
@@ -28,10 +28,10 @@ $(READY): pyproject.toml Makefile hatch_build.py
 %.mo: %.po | $(READY)
 	$(BIN)/pybabel --quiet compile --input-file $< --output-file $@
 
-demo: $(READY) $(CATALOGUES:.po=.mo)  ## ask a real model twice, then leave the example site running
+demo: $(READY) compiled  ## ask a real model twice, then leave the example site running
 	$(BIN)/python manage.py demo $(if $(DEMO_EXIT),--no-serve)
 
-test: $(READY) $(CATALOGUES:.po=.mo)  ## the whole suite, in random order, on real servers
+test: $(READY) compiled  ## the whole suite, in random order, on real servers
 	$(BIN)/python -X dev -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 $(LITELLM)/.ready: pyproject.toml Makefile
@@ -56,6 +56,9 @@ types: $(READY)
 
 messages: $(READY)  ## bring the translations up to what the code says; LANGUAGES=it begins a new one
 	$(BIN)/python -m tests.translations $(LANGUAGES)
+	@$(MAKE) --no-print-directory compiled
+
+compiled: $(CATALOGUES:.po=.mo)
 
 fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for each kind of bytes
 	@mkdir -p var/fuzz
