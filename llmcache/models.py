@@ -18,7 +18,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from llmcache import text
-from llmcache.outcome_names import named
 from llmcache.querysets import (
     CallQuerySet,
     EntryQuerySet,
@@ -164,6 +163,8 @@ class Call(models.Model):
         )
 
     def __str__(self) -> str:
+        from llmcache.outcome_names import named  # here, as a site loads the models at its start
+
         return f"{named(self.outcome)} {self.model}"
 
 
