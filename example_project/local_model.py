@@ -14,13 +14,17 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import httpx
+
+from example_project import openmp
 
 MODEL = "smollm2-135m-instruct"
 READY_WITHIN = 60.0
@@ -59,26 +63,28 @@ def running() -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "example_project.local_model", str(weights()), str(port)]
     root = Path(__file__).resolve().parent.parent
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        stdin=subprocess.PIPE,  # its end tells the child that we are gone, however we went
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(f"http://127.0.0.1:{port}/health", process)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait()
+    with openmp.environment() as environment, tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.PIPE,  # its end tells the child that we are gone, however we went
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+        try:
+            _wait(f"http://127.0.0.1:{port}/health", process, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.kill()
+            process.communicate()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ModelUnavailable(f"The model's server ended with status {process.returncode}.")
+            raise ModelUnavailable(_why(process.returncode, log))
         try:
             if httpx.get(url, timeout=2).is_success:
                 return
@@ -86,6 +92,15 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             pass
         time.sleep(0.1)
     raise ModelUnavailable(f"The model's server was not ready within {READY_WITHIN:.0f} s.")
+
+
+def _why(status: int, log: IO[bytes]) -> str:
+    log.seek(0)
+    said = log.read().decode(errors="replace").strip().splitlines()
+    last = said[-1] if said else "it said nothing"
+    fix = f" Install it: apt-get install libgomp1, or your system's {openmp.NAME}."
+    missing = openmp.NAME in last
+    return f"The model's server ended with status {status}: {last}.{fix if missing else ''}"
 
 
 def serve(path: str, port: int) -> None:

@@ -19,12 +19,13 @@ from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 from tests.doors import AsyncDoor, SyncDoor
 
+# Those that others import come first: pytest warns of what it cannot rewrite any more.
 pytest_plugins = [
+    "tests.servers.provider",
+    "tests.servers.redis",
     "tests.servers.celery",
     "tests.servers.mariadb",
-    "tests.servers.provider",
     "tests.servers.postgres",
-    "tests.servers.redis",
     "tests.servers.redis_cluster",
     "tests.servers.s3",
     "tests.servers.site",

@@ -16,6 +16,7 @@ _LEFT: Final = 56
 _RIGHT: Final = 8
 _TOP: Final = 10
 _BOTTOM: Final = 24
+_LETTER: Final = 7  # the most that a letter of a label is wide
 _MOST_LABELS: Final = 5
 _GRID_LINES: Final = 4
 _TEXTURES: Final = {
@@ -109,7 +110,7 @@ def stacked_bars(
     """Bars of several parts above each other, one bar a label."""
     totals = [sum(row.values[i] or 0 for row in series) for i in range(len(labels))]
     chart = Chart(title, description, series, is_empty=not any(totals))
-    top = _axes(chart, labels, max(totals, default=0.0), show)
+    top = _axes(chart, labels, max(totals, default=0), show)
     slot = _slot(labels)
     for index, label in enumerate(labels):
         height_so_far = 0.0
@@ -137,7 +138,7 @@ def lines(
     """A line for each series, broken where it has no number."""
     known = [value for row in series for value in row.values if value is not None]
     chart = Chart(title, description, series, is_empty=not known)
-    top = _axes(chart, labels, max(known, default=0.0), show)
+    top = _axes(chart, labels, max(known, default=0), show)
     _draw_lines(chart, labels, series, show, lambda value: value / top)
     return chart
 
@@ -149,7 +150,7 @@ def log_lines(
     known = [value for row in series for value in row.values if value]
     chart = Chart(title, description, series, is_empty=not known)
     if not known:
-        _axes(chart, labels, 0.0, show)
+        _axes(chart, labels, 0, show)
         return chart
     lowest = floor(log10(min(known)))
     highest = max(lowest + 1, ceil(log10(max(known)) - 1e-9))
@@ -158,6 +159,7 @@ def log_lines(
     for number in range(powers + 1):
         y = HEIGHT - _BOTTOM - number / powers * _plot_height()
         chart.up.append(Tick(_text(y), show(10.0 ** (lowest + number))))
+    _make_room(chart)
     _draw_lines(chart, labels, series, show, lambda value: (log10(value) - lowest) / powers)
     return chart
 
@@ -195,13 +197,23 @@ def _slot(labels: Sequence[str]) -> float:
 def _axes(chart: Chart, labels: Sequence[str], most: float, show: Format) -> float:
     """Put labels on the axes; the value at the top of the chart."""
     step = _round_step(most / _GRID_LINES) if most else 1.0
+    if isinstance(most, int):
+        step = max(1.0, step)  # between whole numbers there is nothing to label
     lines_up = max(1, ceil(most / step - 1e-9))
     top = step * lines_up
     for number in range(lines_up + 1):
         y = HEIGHT - _BOTTOM - number / lines_up * _plot_height()
         chart.up.append(Tick(_text(y), show(step * number)))
+    _make_room(chart)
     _label_across(chart, labels)
     return top
+
+
+def _make_room(chart: Chart) -> None:
+    """Let long labels stand where they are, and the view begin before them."""
+    longest = max(len(tick.label) for tick in chart.up)
+    more = max(0, longest * _LETTER + _RIGHT - _LEFT)
+    chart.view_box = f"{-more} 0 {WIDTH + more} {HEIGHT}"
 
 
 def _label_across(chart: Chart, labels: Sequence[str]) -> None:
@@ -215,9 +227,9 @@ def _label_across(chart: Chart, labels: Sequence[str]) -> None:
 
 
 def _round_step(least: float) -> float:
-    """The next number up that is 1, 2, 2.5 or 5 times a power of ten."""
+    """The next number up that is 1, 2 or 5 times a power of ten: a label tells it in one digit."""
     power = 10.0 ** floor(log10(least))
-    return next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least * 0.999)
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * 0.999)
 
 
 def _text(place: float) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
+import httpx
 import orjson
 
 from llmcache.exceptions import (
@@ -52,6 +54,26 @@ def from_status(
     if status >= 500:
         return ServerFailed(message, **known)
     return BadRequest(message, **known)
+
+
+def note_address(failure: UpstreamError, error: httpx.HTTPError) -> None:
+    """Let a traceback end with whom nobody could reach. In a note: messages go on to strangers."""
+    with suppress(RuntimeError):  # httpx has no request where it got to none
+        url = error.request.url
+        address = f"{url.scheme}://{url.netloc.decode()}"
+        place = f"LLMCACHE_PROVIDERS[{failure.provider!r}]['OPTIONS']['base_url']"
+        failure.add_note(f"Asked at {address}, which {place} or the call itself names.")
+
+
+def note_missing_key(failure: UpstreamError, sent: httpx.Headers, variable: str | None) -> None:
+    """Let the traceback of a 401 end with what to set, where no key was sent at all.
+
+    Args:
+        variable: the environment variable that should have it, if one is named.
+    """
+    if failure.status == 401 and not ("authorization" in sent or "x-api-key" in sent):
+        fix = f"set {variable} in the environment" if variable else "name one in 'api_key_env'"
+        failure.add_note(f"No API key was sent: {fix}.")
 
 
 def read_body(body: bytes) -> tuple[str, object]:

@@ -24,7 +24,7 @@ from llmcache.keys import asking_headers
 from llmcache.options import Options
 from llmcache.upstreams import retry, wire
 from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
-from llmcache.upstreams.failures import from_status, read_body
+from llmcache.upstreams.failures import from_status, note_address, note_missing_key, read_body
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "api_key": None,
@@ -322,13 +322,16 @@ class OpenAICompatible(BaseUpstream):
             body=body,
             retry_after=asked,
         )
+        note_missing_key(failure, response.request.headers, self._options["api_key_env"])
         return failure, asked
 
     def _unreachable(self, error: httpx.HTTPError) -> UpstreamError:
         if isinstance(error, httpx.TimeoutException):
             kind = type(error).__name__.removesuffix("Timeout").lower() or "request"
             return UpstreamTimeout(f"no answer in time ({kind} timeout)", provider=self.name)
-        return UpstreamUnreachable(str(error) or type(error).__name__, provider=self.name)
+        failure = UpstreamUnreachable(str(error) or type(error).__name__, provider=self.name)
+        note_address(failure, error)
+        return failure
 
     def _broken(self, error: httpx.HTTPError) -> UpstreamError:
         """The error that ends a stream which had begun."""

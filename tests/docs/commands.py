@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from argparse import ArgumentParser
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Final
 
+import httpx
 from django.core.management import call_command, get_commands
 from packaging.requirements import Requirement
 
@@ -64,6 +66,21 @@ def _module(words: list[str]) -> None:
     assert find_spec(words[0]) is not None, f"there is no module {words[0]}"
 
 
+def _curl(words: list[str]) -> None:
+    """Ask what the line asks, twice: the second time the cache has it."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("url")
+    parser.add_argument("-H", dest="headers", action="append", default=[])
+    parser.add_argument("--json", required=True)
+    asked = parser.parse_args(words)
+    headers = dict(header.split(": ", 1) for header in asked.headers)
+    headers["Content-Type"] = "application/json"
+    for _ in range(2):
+        answer = httpx.post(asked.url, headers=headers, content=asked.json, timeout=30)
+        assert answer.status_code == 200, answer.text
+    assert answer.headers["X-LLMCache-Outcome"] == "hit"
+
+
 def _celery(words: list[str]) -> None:
     from celery.bin.worker import worker
 
@@ -78,5 +95,6 @@ _KNOWN: Final[dict[tuple[str, ...], Callable[[list[str]], Any]]] = {
     ("python", "-c"): _python,
     ("python", "-m"): _module,
     ("celery",): _celery,
+    ("curl",): _curl,
     ("make",): _make,
 }

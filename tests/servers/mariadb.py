@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.servers.ports import Missing, free_port, wait_for
+from tests.servers.ports import Missing, free_port, room_for_sockets, wait_for
 
 CHARSET = {"charset": "utf8mb4"}
 
@@ -87,7 +86,7 @@ def running() -> Iterator[dict[str, Any]]:
         yield database_settings(url)
         return
     server = _program("mariadbd")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+    with room_for_sockets() as name:
         directory, port = Path(name), free_port()
         process = subprocess.Popen(
             [

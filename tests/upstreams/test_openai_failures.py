@@ -220,6 +220,46 @@ def test_silence_is_a_timeout(driver: Driver, provider: Provider) -> None:
         driver.stream(upstream(provider, timeout=0.2, max_retries=0), request())
 
 
+# --- what a traceback ends with, for whoever sets it up ---
+
+
+def test_nobody_there_names_the_address_without_credentials(
+    driver: Driver, provider: Provider
+) -> None:
+    port = free_port()
+    made = upstream(provider, base_url=f"http://ada:{SECRET}@127.0.0.1:{port}/v1", max_retries=0)
+    with pytest.raises(UpstreamUnreachable) as caught:
+        driver.call(made, request())
+    (note,) = caught.value.__notes__
+    assert f"http://127.0.0.1:{port}," in note and "['OPTIONS']['base_url']" in note
+    assert str(port) not in str(caught.value)  # which an endpoint passes on
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"api_key_env": "NO_SUCH_KEY"}, "set NO_SUCH_KEY in the environment"),
+        ({"api_key_env": None}, "name one in 'api_key_env'"),
+    ],
+)
+def test_a_refusal_without_a_key_says_what_to_set(
+    driver: Driver, provider: Provider, options: dict[str, Any], said: str
+) -> None:
+    provider.script(refusal(401))
+    with pytest.raises(AuthenticationFailed) as caught:
+        driver.call(upstream(provider, api_key=None, **options), request())
+    assert caught.value.__notes__ == [f"No API key was sent: {said}."]
+
+
+def test_a_refusal_of_a_key_that_was_sent_does_not(driver: Driver, provider: Provider) -> None:
+    provider.script(refusal(401))
+    header = request(extra_headers={"Authorization": "Basic abc"})
+    for options, asked in (({"api_key": SECRET}, request()), ({"api_key_env": None}, header)):
+        with pytest.raises(AuthenticationFailed) as caught:
+            driver.call(upstream(provider, **options), asked)
+        assert not hasattr(caught.value, "__notes__")
+
+
 # --- secrets ---
 
 
