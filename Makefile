@@ -48,6 +48,11 @@ coverage: $(READY)  ## lines and branches that tests reach, those of the process
 		$(patsubst %,--ignore=tests/%,soak fuzz benchmarks docs) $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
+mutants:  ## break keys, envelope, policy and guards in every small way: do the tests see it?
+	$(MAKE) --no-print-directory .venv-mutants/.ready EXTRAS= GROUP=mutants VENV=.venv-mutants
+	.venv-mutants/bin/mutmut run $(MUTANTS)
+	.venv-mutants/bin/mutmut results
+
 $(LITELLM)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(LITELLM)
 	$(LITELLM)/bin/python -m pip install -qq --disable-pip-version-check --upgrade pip
