@@ -48,10 +48,11 @@ class LocalSemanticBackend(SemanticBackend, DiskBackend):
     defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
+        # Before what it builds on looks for its own part: one extra brings all.
+        for package in ("diskcache", "numpy", "usearch"):
+            options.require_package(settings, package, "semantic")
         own, rest = split_options(settings, DEFAULTS, ENTRIES)
         super().__init__(rest)
-        for package in ("numpy", "usearch"):
-            options.require_package(settings, package, "semantic")
         limit = own["memory_limit"]
         self._memory_limit: int = options.positive(settings, "memory_limit", limit, whole=True)
         self._file = VectorFile(

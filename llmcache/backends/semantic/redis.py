@@ -43,9 +43,10 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
     defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
+        # Before what it builds on looks for its own part: one extra brings all.
+        options.require_package(settings, "redisvl", "semantic")
         own, rest = split_options(settings, DEFAULTS, ENTRIES)
         super().__init__(rest)
-        options.require_package(settings, "redisvl", "semantic")
         self._algorithm: str = own["algorithm"]
         if self._algorithm not in _ALGORITHMS:
             raise ImproperlyConfigured(
