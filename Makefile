@@ -13,7 +13,11 @@ SOAK_MINUTES ?= 10
 
 BARE ?= .venv-bare
 # A file that needs an extra in one case of many is not here: in this list nothing may fail.
-NEEDS_NO_EXTRA = tests/contrib/test_without_extras.py
+NEEDS_NO_EXTRA = $(wildcard $(patsubst %,tests/%.py,admin/test_calls admin/test_dashboard commands/test_key \
+	commands/test_stats contrib/test_nothing_is_needed contrib/test_without_extras decorators/test_views \
+	endpoint/test_refusals http/test_* semantic_guards/test_* test_checks test_completion test_delivery \
+	test_embedding test_envelope* test_key* test_malformed_answers test_page* test_policy test_pricing \
+	test_prompts test_rollup test_sse test_stale test_streaming test_switches test_tags test_transcription))
 
 LITELLM = .venv-litellm
 PEERS = $(patsubst benchmarks/peers/%.txt,.venv-peers/%/.ready,$(wildcard benchmarks/peers/*.txt))
@@ -50,7 +54,7 @@ coverage: $(READY)  ## lines and branches that tests reach, those of the process
 
 mutants:  ## break keys, envelope, policy and guards in every small way: do the tests see it?
 	$(MAKE) --no-print-directory .venv-mutants/.ready EXTRAS= GROUP=mutants VENV=.venv-mutants
-	.venv-mutants/bin/mutmut run $(MUTANTS)
+	LLMCACHE_TEST_EXTRAS=none .venv-mutants/bin/mutmut run $(MUTANTS)
 	.venv-mutants/bin/mutmut results
 
 $(LITELLM)/.ready: pyproject.toml Makefile

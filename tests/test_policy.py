@@ -92,6 +92,13 @@ def test_a_cut_answer_is_stored_only_where_the_site_says_so(finish: str) -> None
         assert policy.refusal("completion", body) == ""
 
 
+def test_of_each_kind_a_cut_answer_is_told_by_its_own_words() -> None:
+    cut = {"output": [{"type": "message"}], "status": "incomplete"}
+    assert policy.refusal("responses", cut) == "the answer was cut (finish_reason length)"
+    cut = {"content": [{"type": "text", "text": "half"}], "stop_reason": "max_tokens"}
+    assert policy.refusal("messages", cut) == "the answer was cut (finish_reason length)"
+
+
 def test_every_way_in_which_an_answer_was_cut_is_named_in_order() -> None:
     choices = [
         *chat("length", content="a")["choices"],
