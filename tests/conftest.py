@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from django.core.cache import caches
 
@@ -32,6 +33,10 @@ pytest_plugins = [
     "tests.servers.speaking",
     "tests.servers.browser",
 ]
+
+# How long a case takes is a matter of the machine's other work.
+hypothesis.settings.register_profile("tests", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("tests")
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 

@@ -48,10 +48,11 @@ class LocalSemanticBackend(SemanticBackend, DiskBackend):
     defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
+        # Before what it builds on looks for its own part: one extra brings all.
+        for package in ("diskcache", "numpy", "usearch"):
+            require_package(settings.setting, package, "semantic")
         options, rest = split_options(settings, DEFAULTS, ENTRIES)
         super().__init__(rest)
-        for package in ("numpy", "usearch"):
-            require_package(settings.setting, package, "semantic")
         self._memory_limit = options.whole("memory_limit")
         self._file = VectorFile(
             self._directory / _FILE, self._timeout, lambda: self.cache.transact()

@@ -43,9 +43,10 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
     defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
+        # Before what it builds on looks for its own part: one extra brings all.
+        require_package(settings.setting, "redisvl", "semantic")
         options, rest = split_options(settings, DEFAULTS, ENTRIES)
         super().__init__(rest)
-        require_package(settings.setting, "redisvl", "semantic")
         self._algorithm = options.one_of("algorithm", _ALGORITHMS)
         if self.in_cluster:
             raise ImproperlyConfigured(
