@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.utils import translation
 
 from llmcache import backends, caching, events, prolonging, state
 from llmcache.matching import observing
@@ -59,6 +60,7 @@ def clean_state() -> Iterator[None]:
     backends.stores.reset(setting="CACHES")
     events.callbacks.clear()
     upstreams.reset(setting="LLMCACHE_PROVIDERS")
+    translation.deactivate()  # a request leaves its language to its thread
 
 
 @pytest.fixture
