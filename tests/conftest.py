@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 from django.core.cache import caches
+from django.utils import translation
 
 from llmcache import backends, caching, events, prolonging, state
 from llmcache.matching import observing
@@ -66,6 +67,7 @@ def clean_state() -> Iterator[None]:
     events.callbacks.clear()
     events._said.clear()
     upstreams.reset(setting="LLMCACHE_PROVIDERS")
+    translation.deactivate()  # a request leaves its language to its thread
 
 
 @pytest.fixture

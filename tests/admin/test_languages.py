@@ -17,11 +17,15 @@ from babel.messages.pofile import read_po
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 from django.utils.text import capfirst
 
+from llmcache import events, maintenance
+from llmcache.backends import stores
 from llmcache.calls import ALL_KINDS
+from llmcache.exceptions import EntryGone
 from llmcache.models import Call, Entry, Eviction, MatchedPair
-from tests.admin.conftest import MODEL, Ask, address
+from tests.admin.conftest import MODEL, Ask, Person, address
 from tests.admin.pairs import SIMILAR, decided
 from tests.admin.test_pages_open import PAGES
 from tests.admin.test_virtual_keys import FORM
@@ -86,7 +90,9 @@ def texts(html: str) -> set[str]:
 
 
 def left(english: str, other: str, language: str) -> set[str]:
-    """Texts with words in them that a page has in English and in another language too."""
+    """Texts with words in them that a page has in English and in another language too. What has
+    been counted of unusual events has the names that settings and metrics call it by.
+    """
     alike = [
         re.sub(r"%\\\((\w+)\\\)s", ".+", re.escape(str(message.id)))
         for message in read(language)
@@ -99,7 +105,7 @@ def left(english: str, other: str, language: str) -> set[str]:
         if re.search(r"[^\W\d_]{2}", text)
         and not DATA.fullmatch(text)
         and not known.fullmatch(text)
-        and text not in CODES | djangos()
+        and text not in CODES | events.counts().keys() | djangos()
     }
 
 
@@ -248,3 +254,30 @@ def test_no_page_about_similar_prompts_has_english_left(
         "explained": post(address("explain"), **asked),
     }
     assert english_left(language, admin_client, pages.items()) == {}
+
+
+def test_why_an_entry_cannot_be_shown_is_said_in_the_readers_language(
+    ask: Ask, admin_client: Client
+) -> None:
+    entry = ask("hello", using="disk")
+    stores["disk"].delete(entry.digest)
+    german = {"accept-language": "de"}
+    page = admin_client.get(address("entry_change", entry.pk), headers=german).content.decode()
+    assert "Der Eintrag ist nicht mehr im Speicher &#x27;disk&#x27;." in page
+    again = admin_client.post(address("entry_pin", entry.pk), headers=german, follow=True)
+    assert "Der Eintrag ist nicht mehr im Speicher" in again.content.decode()
+    with translation.override("de"), pytest.raises(EntryGone) as raised:
+        maintenance.payload(entry)
+    assert str(raised.value) == "The entry is not in the store 'disk' any more."  # for logs
+
+
+def test_who_may_not_read_prompts_is_told_the_permission_as_the_admin_lists_it(
+    ask: Ask, person: Person
+) -> None:
+    (name,) = (name for code, name in Entry._meta.permissions if code == "view_payload")
+    with translation.override("en"):  # permissions are rows of a table, in English
+        listed = str(name)
+    client, url = person("view_entry"), address("entry_change", ask().pk)
+    for language in languages():
+        page = client.get(url, headers={"accept-language": language}).content.decode()
+        assert listed in page

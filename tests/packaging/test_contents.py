@@ -23,8 +23,6 @@ OF_THE_PACKAGE = (
     "llmcache/templates/admin/llmcache/entry.html",
     "llmcache/templates/llmcache/debug_toolbar/calls.html",
 )
-NOT_FOR_USERS = frozenset({".readthedocs.yaml"})
-"""What git keeps and the source distribution leaves out: the settings of services."""
 
 
 def files_of_sdist(sdist: Path) -> set[str]:
@@ -42,8 +40,7 @@ def test_the_sdist_is_what_git_keeps(sdist: Path) -> None:
     kept = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
-    expected = set(kept.strip("\0").split("\0")) - NOT_FOR_USERS
-    assert files_of_sdist(sdist) == expected | {"PKG-INFO"}
+    assert files_of_sdist(sdist) == {*kept.strip("\0").split("\0"), "PKG-INFO"}
 
 
 def test_the_wheel_is_the_package_of_the_sdist_with_its_translations_compiled(
