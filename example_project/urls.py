@@ -1,5 +1,7 @@
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from example_project import views
 
@@ -14,4 +16,6 @@ urlpatterns = [
     path("doors/endpoint/", include("example_project.doors.endpoint")),
     path("llm/", include("llmcache.urls")),
     path("admin/", admin.site.urls),
+    # Browsers ask for it on the admin's pages, which name none.
+    path("favicon.ico", RedirectView.as_view(url=static("example/icon.svg"))),
 ]

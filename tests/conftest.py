@@ -5,6 +5,7 @@ test.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,9 +36,11 @@ pytest_plugins = [
     "tests.servers.browser",
 ]
 
-# How long a case takes is a matter of the machine's other work.
-hypothesis.settings.register_profile("tests", hypothesis.settings(), deadline=None)
-hypothesis.settings.load_profile("tests")
+# A slow or busy machine is no fault of a test.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
@@ -50,6 +53,14 @@ def missing(part: str, why: object) -> Any:
     if IN_CI:
         pytest.fail(text)
     pytest.skip(text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were skipped, each reason once: the last thing that a newcomer reads."""
+    reports = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason}")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,8 @@ import json
 import httpx
 import pytest
 
+from tests.servers.site import ROOT
+
 
 @pytest.mark.parametrize("path", ["/ask/sync/", "/ask/async/"])
 def test_a_view_misses_and_then_hits(site: str, path: str) -> None:
@@ -53,3 +55,10 @@ def test_every_page_has_a_policy_that_forbids_inline_script(site: str) -> None:
         policy = httpx.get(f"{site}{path}").headers["Content-Security-Policy"]
         assert "default-src 'self'" in policy
         assert "unsafe" not in policy
+
+
+def test_the_icon_that_browsers_ask_for_is_there(site: str) -> None:
+    answer = httpx.get(f"{site}/favicon.ico", timeout=60)
+    assert answer.status_code == 302
+    path = answer.headers["Location"].removeprefix("/static/")
+    assert (ROOT / "example_project/static" / path).is_file()
