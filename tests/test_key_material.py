@@ -92,7 +92,11 @@ def test_a_model_that_holds_no_number_is_uncacheable() -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [(object(), "builtins.object"), (object, "builtins.type"), (Path, "builtins.type")],
+    [
+        (object(), "builtins.object"),
+        (Path, "builtins.type"),
+        (io.BytesIO(), "_io.BytesIO"),
+    ],
 )
 def test_what_has_no_json_form_is_named(value: object, name: str) -> None:
     with pytest.raises(keys.Uncacheable, match=f"as JSON: {name} is not JSON$"):
