@@ -40,6 +40,7 @@ def flags_of(data: bytes) -> int:
         ({"is_stream": True}, 1 | 4, 2.0),
         ({"stale_until": 7.0}, 1, 7.0),
         ({"stale_until": 1.5}, 1, 2.0),  # never before fresh until
+        ({"expires": 0.5}, 1, 0.5),
         ({"expires": math.inf}, 1, math.inf),
     ],
 )
