@@ -40,6 +40,7 @@ def flags_of(data: bytes) -> int:
         ({"is_stream": True}, 1 | 4, 2.0),
         ({"stale_until": 7.0}, 1, 7.0),
         ({"stale_until": 1.5}, 1, 2.0),  # never before fresh until
+        ({"expires": 0.5}, 1, 0.5),
         ({"expires": math.inf}, 1, math.inf),
     ],
 )
@@ -84,7 +85,7 @@ def test_a_payload_that_compression_does_not_make_smaller_stays_as_it_is() -> No
 def test_a_damaged_compressed_payload_is_told_from_a_whole_one(damage: str) -> None:
     data = sealed(bytes(5000), compress_min_bytes=1, sign=False)
     if damage == "cut":
-        data, why = data[:-6], "damaged: the payload is cut short or over 1 GiB"
+        data, why = data[:-6], r"^damaged: the payload is cut short or over 1 GiB$"
     else:
         data, why = data[: HEADER_AT + 2] + b"xx" + data[HEADER_AT + 4 :], "damaged: Error -3"
     with pytest.raises(EnvelopeError, match=why):
@@ -201,6 +202,18 @@ def test_an_encrypted_entry_says_so_and_shows_its_ends_alone() -> None:
     opened = unseal(DIGEST, data)
     assert (opened.payload, opened.header) == (bytes(1000), {"model": "m"})
     assert flags_of(sealed(sign=False)) == 0  # of a store that no other program reads
+
+
+@needs("cryptography")
+@pytest.mark.usefixtures("encrypting")
+def test_an_entry_of_a_key_that_is_gone_says_so() -> None:
+    data = sealed()
+    other = {"ENCRYPTION_KEYS": [secrets.token_urlsafe(32)]}
+    with (
+        override_settings(LLMCACHE_CONFIG=other),
+        pytest.raises(EnvelopeError, match="under a key that ENCRYPTION_KEYS does not have"),
+    ):
+        unseal(DIGEST, data)
 
 
 @needs("cryptography")

@@ -18,7 +18,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from llmcache import keys
+from llmcache import explain_key, keys
 
 WHOLE = {
     "schema": 1,
@@ -49,6 +49,30 @@ def test_the_callers_own_key_stands_for_the_question_and_for_nothing_else() -> N
         "key": "greeting",
     }
     assert keys.own_key({"kind": "completion"}, "k") == {"kind": "completion", "key": "k"}
+
+
+def test_each_own_key_of_the_caller_has_a_key_of_its_own() -> None:
+    first, second = (
+        explain_key("m", messages=[], cache={"key": name}) for name in ("hello", "goodbye")
+    )
+    assert (first["key"], second["key"]) == ("hello", "goodbye")
+    assert first["digest"] != second["digest"]
+
+
+def test_a_transcriptions_parameters_stand_beside_its_files_hash() -> None:
+    asked = {"kind": "transcription", "file": b"RIFF", "language": "en"}
+    material = explain_key("whisper-1", **asked)
+    assert material["params"] == {"language": "en"}
+    assert material["file"] == sha256(b"RIFF").hexdigest()
+    assert explain_key("whisper-1", **{**asked, "language": "de"})["digest"] != material["digest"]
+
+
+def test_headers_and_query_that_can_change_an_answer_are_parts_of_their_own() -> None:
+    material = explain_key(
+        "m", messages=[], extra_headers={"X-Tier": "1", "User-Agent": "x"}, extra_query={"v": "2"}
+    )
+    assert material["headers"] == {"x-tier": sha256(b'"1"').hexdigest()}
+    assert material["query"] == {"v": sha256(b'"2"').hexdigest()}
 
 
 def test_an_item_of_a_list_has_the_key_of_the_item_alone() -> None:
@@ -92,7 +116,11 @@ def test_a_model_that_holds_no_number_is_uncacheable() -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [(object(), "builtins.object"), (object, "builtins.type"), (Path, "builtins.type")],
+    [
+        (object(), "builtins.object"),
+        (Path, "builtins.type"),
+        (io.BytesIO(), "_io.BytesIO"),
+    ],
 )
 def test_what_has_no_json_form_is_named(value: object, name: str) -> None:
     with pytest.raises(keys.Uncacheable, match=f"as JSON: {name} is not JSON$"):
