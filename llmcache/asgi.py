@@ -9,9 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from llmcache import writer
-from llmcache.backends import batched
-from llmcache.recorder import recorder
+from llmcache.process_end import write_down as write_down
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,10 +37,3 @@ def with_lifespan(application: Application) -> Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     return serve
-
-
-def write_down() -> None:
-    """Write what this process has recorded or still holds back; no call may come after it."""
-    writer.stop()
-    batched.flush_all()
-    recorder.stop()

@@ -12,7 +12,11 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Generator
 
-from llmcache.singleflight import Abandoned
+
+class Abandoned(Exception):
+    """Whoever was to bring an answer ended without one and without an error of its own: another
+    should take over.
+    """
 
 
 class Broadcast:

@@ -8,7 +8,7 @@
     llmcache.E009   ENCRYPTION_KEYS cannot be used: no key, one twice, a missing package
     llmcache.W109   nothing is recorded without time zones
 
-The others are in `backends.messages`, `endpoint_checks`, `queue_checks` and `semantic_checks`. None
+The others are in `backends.checks`, `endpoint_checks`, `queue_checks` and `semantic_checks`. None
 of them reaches for the network.
 """
 

@@ -19,9 +19,7 @@ from hashlib import sha256
 from time import monotonic, time
 from typing import Any, Final
 
-import orjson
-
-from llmcache import conf, events, exceptions, task_queue
+from llmcache import conf, error_json, events, task_queue
 from llmcache.backends.base import CLAIM, BaseBackend
 from llmcache.envelope import EnvelopeError, seal, unseal
 from llmcache.exceptions import Resting, UpstreamError
@@ -39,7 +37,6 @@ _NOTE: Final = "note "
 """Before the name in the seal of a note: none opens as an entry, nor the reverse."""
 _NOTE_LASTS: Final = 300.0
 """Seconds: so far may the machines' clocks be apart."""
-_FIELDS: Final = ("message", "status", "request_id", "body", "provider", "retry_after")
 
 
 class Claim:
@@ -169,22 +166,16 @@ def read(name: str, note: bytes) -> bool:
 
 
 def told(error: UpstreamError) -> dict[str, Any]:
-    """An error of the provider's, as JSON values."""
-    said = {name: getattr(error, name, None) for name in _FIELDS}
-    try:
-        said = orjson.loads(orjson.dumps(said, default=str))
-    except TypeError:  # its body has no JSON form
-        said = {"message": error.message, "status": error.status}
-    return {**said, "error": type(error).__name__}
+    """An error of the provider's, for other processes."""
+    return {"error": error_json.as_json(error)}
 
 
 def error_in(said: Mapping[str, Any]) -> UpstreamError | None:
-    """The error that another process has told of."""
-    kind = getattr(exceptions, str(said.get("error")), None)
-    if not (isinstance(kind, type) and issubclass(kind, UpstreamError)):
+    """The error that another process has told of; None too if its version is another."""
+    try:
+        return error_json.from_json(said["error"])
+    except (KeyError, TypeError):
         return None
-    known = {name: said[name] for name in _FIELDS if said.get(name) is not None}
-    return kind(**{"message": "the provider failed", **known})
 
 
 class _Keeper:

@@ -56,6 +56,11 @@ class BackendSettings:
     version: int = 1
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def setting(self) -> str:
+        """Where it stands in the settings."""
+        return f"LLMCACHE[{self.alias!r}]"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
@@ -69,6 +74,11 @@ class ProviderSettings:
     name: str
     backend: str = DEFAULT_UPSTREAM
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def setting(self) -> str:
+        """Where it stands in the settings."""
+        return f"LLMCACHE_PROVIDERS[{self.name!r}]"
 
 
 def _read_backend(alias: str, raw: object) -> BackendSettings:

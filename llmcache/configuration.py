@@ -9,7 +9,6 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.exceptions import InvalidRequest
-from llmcache.http.cache_control import CLIENTS_MAY
 
 MODES: Final = ("on", "default_off", "off")
 WRITERS: Final = ("inline", "thread", "celery", "django.tasks")
@@ -17,6 +16,10 @@ RECORDERS: Final = ("database", "celery", "django.tasks", "off")
 PROMPTS_KEPT: Final = ("none", "preview", "full")
 LOGGED: Final = ("hit", "stale", "coalesced", "miss", "bypass", "error", "failed")
 """The outcomes that the log tells apart."""
+CLIENTS_MAY: Final = frozenset(
+    {"no-cache", "no-store", "max-age", "only-if-cached", "stale-if-error"}
+)
+"""The directives of a client's Cache-Control that are understood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

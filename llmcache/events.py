@@ -4,9 +4,10 @@ listens, and nothing that a listener does can break a call."""
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from llmcache import signals
 from llmcache.calls import Call
@@ -64,17 +65,29 @@ class Observer(Protocol):
 observers: list[Observer] = []
 """What is told first; filled by `llmcache.contrib`."""
 
-_said: set[str] = set()
+_MOST_SAID: Final = 100
+"""Texts that are logged of one kind of event. They can hold callers' words: who sends ever new ones
+fills neither the memory nor the log, nor does one kind of event silence another.
+"""
+_said: Final[defaultdict[str, set[str]]] = defaultdict(set)
 
 
 def warn_once(name: str, message: str, *args: object) -> None:
-    """Count an event always and log it the first time that it is said in these words."""
+    """Count an event always, and log it the first time that it is said in these words.
+
+    Of one name 100 texts are logged; of what comes after, only the count tells.
+    """
     count(name)
+    said = _said[name]
+    if len(said) >= _MOST_SAID:
+        return
     text = message % args
-    if text not in _said:
-        if len(_said) < 1000:  # texts can hold callers' words: keep what they can fill bounded
-            _said.add(text)
-        logger.warning("%s", text)
+    if text in said:
+        return
+    said.add(text)
+    logger.warning("%s", text)
+    if len(said) == _MOST_SAID:
+        logger.warning("Further events of the kind %r are counted, and not logged any more", name)
 
 
 def listening() -> bool:

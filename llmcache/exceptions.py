@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from django.utils.translation import gettext
+
 
 class LLMCacheError(Exception):
     """Base class of all errors of this package."""
@@ -46,6 +48,33 @@ class NotCached(LLMCacheError, LookupError):
 
 class UnsupportedOperation(LLMCacheError):
     """A store cannot do what was asked of it (listing a memcached, say)."""
+
+
+class ShownToStaff(LLMCacheError):
+    """An error that the admin tells people: English in logs, on a page in the reader's language.
+
+    Attributes:
+        text: a message of the catalogues, with placeholders such as `%(alias)s` for the `values`.
+    """
+
+    def __init__(self, text: str, **values: object) -> None:
+        super().__init__(text % values if values else text)
+        self.text = text
+        self.values = values
+
+    @property
+    def translated(self) -> str:
+        """The message in the language that is active."""
+        text = gettext(self.text)
+        return text % self.values if self.values else text
+
+
+class EntryGone(ShownToStaff):
+    """The index knows an entry that its store does not have, or that cannot be opened."""
+
+
+class NotRepeatable(ShownToStaff):
+    """What is known of a call is not enough to make it again; the text says what is missing."""
 
 
 class Resting(LLMCacheError):

@@ -109,11 +109,11 @@ def explain(kind: str, arguments: Mapping[str, Any], alias: str) -> list[Explana
 def _looked_up(plan: Plan, material: dict[str, Any]) -> Explanation:
     found = Explanation(material, digest=keys.digest_of(material))
     assert plan.store is not None
-    layered = plan.store.layered
+    backend = plan.store.backend
     problems = []
     data = None
     # A layered store's own read would leave copies in the upper layers.
-    for layer in (plan.store.backend,) if layered is None else layered.layers:
+    for layer in backend.layers or (backend,):
         try:
             data = layer.get(found.digest)
         except Exception as error:

@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 
 from llmcache import answers, claims, conf, engine, events, plans, similar, writer
 from llmcache.backends.base import Item
-from llmcache.broadcast import Broadcast
+from llmcache.broadcast import Abandoned, Broadcast
 from llmcache.claims import Claim
 from llmcache.envelope import Envelope
 from llmcache.exceptions import UpstreamError
@@ -24,12 +24,11 @@ from llmcache.listening import Listener, Wish
 from llmcache.outcome import COALESCED, ERROR, HIT
 from llmcache.plans import Plan
 from llmcache.response import Response
-from llmcache.singleflight import Abandoned, Flight, Flights, Unshared
+from llmcache.similar import Found as Found
+from llmcache.singleflight import Flight, Flights, Unshared
 from llmcache.store import Store
 
 T = TypeVar("T")
-Found = tuple[Envelope, str]
-"""An entry that answers a call, and the outcome that this is."""
 
 flights: Flights[Envelope] = Flights()
 os.register_at_fork(after_in_child=flights.forget)

@@ -11,15 +11,14 @@ from time import time
 from typing import Any, Final, NamedTuple
 
 from llmcache import bulk, conf
-from llmcache.models import ALIAS_LENGTH, LABEL_LENGTH, NAME_LENGTH, REASON_LENGTH, Call, HourlyStat
+from llmcache.models import Call, HourlyStat
 from llmcache.pricing import cost_of
+from llmcache.querysets import LOST
 from llmcache.records import CallRecord
 from llmcache.speeds import speed_of
-from llmcache.text import clean
+from llmcache.text import ALIAS_LENGTH, LABEL_LENGTH, NAME_LENGTH, REASON_LENGTH, clean
 from llmcache.usage import Usage
 
-LOST: Final = "lost"
-"""The outcome of records that were lost: a row of the figures counts them."""
 PLACE: Final = ("hour", "alias", "kind", "model", "namespace", "caller", "outcome", "speed")
 """What one row of the figures is about."""
 SUMS: Final = (

@@ -22,17 +22,12 @@ from django.utils import timezone
 
 from llmcache import conf, events
 from llmcache.backends.base import BaseBackend
-from llmcache.backends.layered import LayeredBackend
 from llmcache.envelope import EnvelopeError, unseal
-from llmcache.models import (
-    ALIAS_LENGTH,
-    REASON_LENGTH,
-    Eviction,
-)
+from llmcache.models import Eviction
 from llmcache.querysets import EvictionQuerySet
 from llmcache.records import EntryRecord
 from llmcache.store import Store, backend_of, living, names_of
-from llmcache.text import clean, name_of
+from llmcache.text import ALIAS_LENGTH, REASON_LENGTH, clean, name_of
 from llmcache.tombstones import ALL, EVERYWHERE, MOST, tombstones
 
 What = Eviction.What
@@ -267,7 +262,7 @@ def _own_parts(store: Store) -> list[BaseBackend]:
 
 
 def _in_memory(backend: BaseBackend) -> list[BaseBackend]:
-    if isinstance(backend, LayeredBackend):
+    if backend.layers:
         return [part for layer in backend.layers for part in _in_memory(layer)]
     return [backend] if backend.process_local else []
 

@@ -34,7 +34,7 @@ from llmcache import (
 from llmcache.backends.base import Item
 from llmcache.backends.semantic.base import Vector
 from llmcache.envelope import Envelope, EnvelopeError, unseal
-from llmcache.exceptions import InvalidRequest, LLMCacheError
+from llmcache.exceptions import EntryGone, InvalidRequest, LLMCacheError
 from llmcache.models import Entry, RecordBatch
 from llmcache.querysets import EntryQuerySet
 from llmcache.records import CallRecord, EntryRecord
@@ -260,7 +260,7 @@ def refresh_entry(alias: str, digest: str, request: Mapping[str, Any] | None = N
         return refreshing.renew(alias, digest, request)
     entry = Entry.objects.filter(alias=alias, digest=digest).first()
     if entry is None:
-        raise maintenance.EntryGone(f"The index has no entry {digest!r} of {alias!r}.")
+        raise EntryGone(f"The index has no entry {digest!r} of {alias!r}.")
     refreshing.refresh(entry)
     return True
 

@@ -15,13 +15,15 @@ from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from django.utils.functional import Promise
 
-from llmcache.calls import Call
 from llmcache.exceptions import LLMCacheError
+
+if TYPE_CHECKING:  # calls know of upstreams, which write bodies as keys are written
+    from llmcache.calls import Call
 
 SCHEMA: Final = 1
 _SORTED: Final = orjson.OPT_SORT_KEYS
@@ -94,16 +96,21 @@ def canonical(value: Mapping[str, Any]) -> bytes:
     Raises:
         Uncacheable: something in it has no JSON form, or is NaN or infinite.
     """
+    data = canonical_again(value)
+    refuse_not_finite(value.values())
+    return data
+
+
+def canonical_again(value: Mapping[str, Any]) -> bytes:
+    """As `canonical`, of what has had a digest, and so neither NaN nor an infinity in it."""
     try:
         try:
-            data = orjson.dumps(value, default=wire_default, option=_SORTED)
+            return orjson.dumps(value, default=wire_default, option=_SORTED)
         except TypeError:  # slower, and only needed for dicts such as logit_bias={50256: -100}
-            data = orjson.dumps(value, default=wire_default, option=_SORTED_ANY_KEYS)
+            return orjson.dumps(value, default=wire_default, option=_SORTED_ANY_KEYS)
     except (TypeError, ValueError, RecursionError) as error:
         cause = error.__cause__ or error
         raise Uncacheable(f"the request cannot be written as JSON: {cause}") from error
-    refuse_not_finite(value.values())
-    return data
 
 
 _HARMLESS: Final = frozenset({bool, type(None)})

@@ -20,12 +20,12 @@ from django.db.models import F
 from llmcache import conf, events, figures, invalidation, transactions
 from llmcache.figures import Measured, moment, usage_of
 from llmcache.invalidation import database as database
-from llmcache.models import ALIAS_LENGTH, Entry, EntryTag, RecordBatch
+from llmcache.models import Entry, EntryTag, RecordBatch
 from llmcache.outcome import HIT, STALE
 from llmcache.pricing import cost_of
 from llmcache.records import CallRecord, EntryRecord
 from llmcache.store import backend_of
-from llmcache.text import clean, name_of
+from llmcache.text import ALIAS_LENGTH, clean, name_of
 
 _AT_A_TIME: Final = 500  # rows a statement; SQLite takes 999 parameters in old versions
 _RENEWED: Final = (

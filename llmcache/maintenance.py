@@ -16,12 +16,13 @@ from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from llmcache import conf, events, invalidation
 from llmcache.backends import stores
 from llmcache.backends.base import BaseBackend
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
-from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
+from llmcache.exceptions import EntryGone, InvalidRequest, UnsupportedOperation
 from llmcache.invalidation import What
 from llmcache.matching import pairs
 from llmcache.models import Entry, Eviction
@@ -37,10 +38,13 @@ _BY_HAND: Final = ("pinned", "ttl_set")
 whatever hits there are."""
 Progress = Callable[[int], object]
 """Told how many more entries are done, after each batch."""
-
-
-class EntryGone(LLMCacheError):
-    """The index knows an entry that its store does not have, or that cannot be opened."""
+NO_STORE: Final = gettext_noop("The settings have no store of the alias %(alias)r.")
+_NO_ANSWER: Final = gettext_noop("The store %(alias)r does not answer: %(problem)s")
+_GONE: Final = gettext_noop("The entry is not in the store %(alias)r any more.")
+_GONE_HERE: Final = gettext_noop(
+    "The entry is not in this process's part of the store %(alias)r any more."
+)
+_CANNOT_BE_OPENED: Final = gettext_noop("The entry cannot be opened: %(problem)s")
 
 
 @dataclass(slots=True)
@@ -259,7 +263,7 @@ def payload(entry: Entry) -> Envelope:
 def _backend(entry: Entry) -> BaseBackend:
     backend = backend_of(entry.alias)
     if backend is None:
-        raise EntryGone(f"The settings have no store of the alias {entry.alias!r}.")
+        raise EntryGone(NO_STORE, alias=entry.alias)
     return backend
 
 
@@ -267,14 +271,13 @@ def _opened(entry: Entry, backend: BaseBackend) -> Envelope:
     try:
         data = backend.get(entry.digest)
     except Exception as error:
-        raise EntryGone(f"The store {entry.alias!r} does not answer: {error}") from error
+        raise EntryGone(_NO_ANSWER, alias=entry.alias, problem=error) from error
     if data is None:
-        where = "this process's part of " if backend.process_local else ""
-        raise EntryGone(f"The entry is not in {where}the store {entry.alias!r} any more.")
+        raise EntryGone(_GONE_HERE if backend.process_local else _GONE, alias=entry.alias)
     try:
         return unseal(entry.digest, data, signed=not backend.process_local)
     except EnvelopeError as error:
-        raise EntryGone(f"The entry cannot be opened: {error}") from error
+        raise EntryGone(_CANNOT_BE_OPENED, problem=error) from error
 
 
 def pin(entry: Entry, *, by: str = "") -> None:
@@ -326,7 +329,7 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
         if semantic is not None:  # its vector has an end of its own
             semantic.touch(entry.digest, None if ttl is None else ttl + window)
     except Exception as error:
-        raise EntryGone(f"The store {entry.alias!r} does not answer: {error}") from error
+        raise EntryGone(_NO_ANSWER, alias=entry.alias, problem=error) from error
     shorter = ttl is not None and (entry.expires is None or _from_now(ttl) < entry.expires)
     entry.pinned = pinned
     entry.expires = None if ttl is None else _from_now(ttl)

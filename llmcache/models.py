@@ -17,7 +17,6 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from llmcache import text
 from llmcache.querysets import (
     CallQuerySet,
     EntryQuerySet,
@@ -25,13 +24,14 @@ from llmcache.querysets import (
     HourlyStatQuerySet,
     MatchedPairQuerySet,
 )
+from llmcache.text import (
+    ALIAS_LENGTH,
+    LABEL_LENGTH,
+    NAME_LENGTH,
+    PREVIEW_LENGTH,
+    REASON_LENGTH,
+)
 from llmcache.virtual_keys import VirtualKey as VirtualKey
-
-ALIAS_LENGTH = 64
-NAME_LENGTH = text.NAME_LENGTH
-LABEL_LENGTH = 100
-REASON_LENGTH = 255
-PREVIEW_LENGTH = 200
 
 
 class Entry(models.Model):
@@ -163,7 +163,9 @@ class Call(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.outcome} {self.model}"
+        from llmcache.outcome_names import named  # here, as a site loads the models at its start
+
+        return f"{named(self.outcome)} {self.model}"
 
 
 class HourlyStat(models.Model):

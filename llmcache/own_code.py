@@ -9,12 +9,15 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Final
 
+import orjson
+
 from llmcache import engine, state
 from llmcache.caching import Cache, for_alias
 from llmcache.calls import Call
 from llmcache.controls import NO_CONTROLS, Controls, parse
 from llmcache.exceptions import InvalidRequest
 from llmcache.plans import Plan
+from llmcache.store import OWN_WAYS
 from llmcache.streams import OWN_KINDS
 from llmcache.upstreams import Route
 from llmcache.upstreams.base import BaseUpstream
@@ -22,7 +25,6 @@ from llmcache.upstreams.base import BaseUpstream
 VERSION: Final = 1
 """The format of what the two doors store, as the head of each payload says it."""
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
-_OWN_WAYS: Final = frozenset({"get_cache", "async_get_cache", "add_cache", "async_add_cache"})
 _running: ContextVar[frozenset[object]] = ContextVar("llmcache.own_code", default=frozenset())
 
 
@@ -67,10 +69,15 @@ def planned(call: Call, store: Cache | None, upstream: OwnCode) -> Plan:
     Raises:
         ImproperlyConfigured: the settings of the scope are wrong.
     """
-    if store is not None and store.custom.keys() & _OWN_WAYS:
+    if store is not None and store.custom.keys() & OWN_WAYS:
         store = None  # its functions know providers' answers only
     upstream.plan = engine.plan(call, store, Route(upstream, call.model, "own"))
     return upstream.plan
+
+
+def refused(reason: str) -> bytes:
+    """The payload of an answer that its own caller gets and nobody else."""
+    return orjson.dumps({"version": VERSION, "refused": reason})
 
 
 def is_running(plan: Plan) -> bool:

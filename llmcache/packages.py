@@ -19,5 +19,5 @@ def require_package(setting: str, package: str, extra: str) -> None:
     """
     if find_spec(package) is None:
         raise ImproperlyConfigured(
-            f"{setting} needs the package {package!r}: pip install django-llmcache[{extra}]"
+            f'{setting} needs the package {package!r}: pip install "django-llmcache[{extra}]"'
         )

@@ -30,7 +30,7 @@ def refusal(kind: str, body: object) -> str:
         return str(body.get("refused") or "")
     if body.get("error"):
         return "the answer is an error"
-    if kind == "responses" and body.get("status", "completed") in ("failed", "cancelled"):
+    if kind == "responses" and body.get("status") in ("failed", "cancelled"):
         return f"the answer's status is {body['status']}"
     if kind == "responses" and body.get("status") in ("queued", "in_progress"):
         return "the answer is not complete yet"

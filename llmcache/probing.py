@@ -14,7 +14,6 @@ from django.db.models import Count, Sum
 
 from llmcache import conf, events
 from llmcache.backends import stores
-from llmcache.backends.layered import LayeredBackend
 from llmcache.caching import for_alias
 from llmcache.envelope import seal, unseal
 from llmcache.exceptions import LLMCacheError
@@ -70,7 +69,6 @@ def describe(alias: str) -> Description:
         )
     cache = for_alias(alias)
     counted = rows.aggregate(number=Count("pk"), size=Sum("size", default=0))
-    layers = backend.layers if isinstance(backend, LayeredBackend) else ()
     return Description(
         alias=alias,
         kind=type(backend).__name__,
@@ -83,7 +81,7 @@ def describe(alias: str) -> Description:
             "can be listed": backend.supports_iterate,
             "can be cleared": backend.supports_clear,
         },
-        layers=tuple(layer.alias for layer in layers),
+        layers=tuple(layer.alias for layer in backend.layers),
         entries=min(counted["number"], MOST_COUNTED),
         size=counted["size"],
         has_more=counted["number"] > MOST_COUNTED,

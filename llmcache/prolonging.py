@@ -18,7 +18,6 @@ from typing import Final
 
 from llmcache import conf, events, policy, writer
 from llmcache.backends.base import BaseBackend
-from llmcache.backends.layered import LayeredBackend
 from llmcache.controls import Controls
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
 from llmcache.exceptions import Resting
@@ -147,6 +146,6 @@ def _reseal(store: Store, digest: str, controls: Controls) -> None:
 
 def _ground(backend: BaseBackend) -> BaseBackend:
     """The store, or the lowest layer of it, which other processes have in common."""
-    while isinstance(backend, LayeredBackend):
+    while backend.layers:
         backend = backend.layers[-1]
     return backend

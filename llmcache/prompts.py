@@ -15,7 +15,7 @@ import orjson
 from django.utils.module_loading import import_string
 
 from llmcache import conf, events
-from llmcache.text import clean
+from llmcache.text import PREVIEW_LENGTH, clean
 
 PROMPTS: Final = frozenset(
     {
@@ -33,7 +33,6 @@ PROMPTS: Final = frozenset(
     }
 )
 """The parameters whose values are the users' own words."""
-_LONGEST_PREVIEW: Final = 200
 _LONGEST_MATERIAL: Final = 1_000_000
 _LONGEST_DATA: Final = 512  # characters of an image or a sound that is part of a message
 
@@ -55,7 +54,7 @@ def described(material: bytes) -> tuple[str, str]:
     except Exception:
         events.warn_once("redact_error", "REDACT failed; nothing of the prompt is kept")
         return "", _written(_hidden(parsed))
-    preview = clean(" ".join(_preview(allowed).split()), _LONGEST_PREVIEW)
+    preview = clean(" ".join(_preview(allowed).split()), PREVIEW_LENGTH)
     whole = config.store_prompts == "full"
     shown = _written(allowed) if whole else ""
     if not whole or len(shown) > _LONGEST_MATERIAL:
@@ -73,7 +72,7 @@ def kept(text: str) -> tuple[str, bool]:
     except Exception:
         events.warn_once("redact_error", "REDACT failed; nothing of the prompt is kept")
         return "", False
-    length = _LONGEST_MATERIAL if config.store_prompts == "full" else _LONGEST_PREVIEW
+    length = _LONGEST_MATERIAL if config.store_prompts == "full" else PREVIEW_LENGTH
     cleaned = clean(allowed, length)
     return cleaned, cleaned == text
 

@@ -14,6 +14,9 @@ from django.utils.timezone import now
 
 from llmcache import transactions
 
+LOST: Final = "lost"
+"""The outcome of the row that counts calls whose records were lost before they could be written."""
+
 if TYPE_CHECKING:  # for the names in quotes below
     from llmcache.models import Call, Entry, Eviction, HourlyStat, MatchedPair  # noqa: F401
 
@@ -116,11 +119,11 @@ class HourlyStatQuerySet(QuerySet["HourlyStat"]):
 
     def answered(self) -> Self:
         """Calls that were made, without the row that counts lost records."""
-        return self.exclude(outcome="lost")
+        return self.exclude(outcome=LOST)
 
     def lost(self) -> Self:
         """Records that were lost before they could be written."""
-        return self.filter(outcome="lost")
+        return self.filter(outcome=LOST)
 
 
 class EvictionQuerySet(QuerySet["Eviction"]):

@@ -11,7 +11,7 @@ from functools import partial
 from time import perf_counter, time
 
 from llmcache import answers, engine, events, fetching, relays, similar
-from llmcache.broadcast import Broadcast
+from llmcache.broadcast import Abandoned, Broadcast
 from llmcache.claims import Claim
 from llmcache.envelope import Envelope
 from llmcache.exceptions import StreamBroken
@@ -21,7 +21,7 @@ from llmcache.outcome import COALESCED, CacheInfo
 from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.response import Response
-from llmcache.singleflight import Abandoned, Flight, Unshared
+from llmcache.singleflight import Flight, Unshared
 from llmcache.streaming import Stream
 from llmcache.streams import OWN_KINDS
 

@@ -17,12 +17,13 @@ from typing import Any, Final
 import orjson
 from django.db import DatabaseError, IntegrityError, router, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from llmcache import caching, calls, client, conf, events, keys, store
 from llmcache.calls import Call
 from llmcache.envelope import Envelope, EnvelopeError, unseal
-from llmcache.exceptions import LLMCacheError
-from llmcache.maintenance import EntryGone
+from llmcache.exceptions import EntryGone, NotRepeatable
+from llmcache.maintenance import NO_STORE
 from llmcache.models import Entry, RecordBatch
 from llmcache.outcome import MISS
 from llmcache.plans import Plan
@@ -35,10 +36,6 @@ from llmcache.upstreams import upstreams
 _CLAIMS: Final = uuid.UUID("9b1f3a52-3f0e-4c59-9a0f-4b9b9f8f7c11")
 _CLAIM_HOLDS: Final = timedelta(minutes=5)
 """A worker that has not renewed an entry by then is taken for dead."""
-
-
-class NotRepeatable(LLMCacheError):
-    """What is known of a call is not enough to make it again; the text says what is missing."""
 
 
 def refresh(entry: Entry) -> Response:
@@ -101,12 +98,12 @@ def _store_of(alias: str) -> Store:
     if alias in conf.backends():
         cache = caching.for_alias(alias)
         if cache is None:
-            raise NotRepeatable("LLMCACHE_CONFIG['MODE'] is \"off\", so nothing can be stored.")
+            raise NotRepeatable(_("LLMCACHE_CONFIG['MODE'] is \"off\", so nothing can be stored."))
         return cache
     for living in store.living():
         if living.alias == alias:
             return living
-    raise EntryGone(f"The settings have no store of the alias {alias!r}.")
+    raise EntryGone(NO_STORE, alias=alias)
 
 
 # --- the call ---
@@ -116,26 +113,30 @@ def _whole_material(entry: Entry) -> dict[str, Any]:
     """The material of an entry's key, if the index has all of it."""
     material = orjson.loads(entry.material) if entry.material else {}
     if not material:
-        raise NotRepeatable("The index keeps nothing of this entry's call.")
+        raise NotRepeatable(_("The index keeps nothing of this entry's call."))
     if material.get("kind") in OWN_KINDS:
         raise NotRepeatable(
-            "A view or a function of this site made the answer: evict the entry, or "
-            "call refresh() of the function."
+            _(
+                "A view or a function of this site made the answer: evict the entry, or "
+                "call refresh() of the function."
+            )
         )
     if "key" in material:
         raise NotRepeatable(
-            "The call had a key of its own in place of its parameters, which nobody keeps."
+            _("The call had a key of its own in place of its parameters, which nobody keeps.")
         )
     if "file" in material:
-        raise NotRepeatable("The call was about a file, of which only a hash is kept.")
+        raise NotRepeatable(_("The call was about a file, of which only a hash is kept."))
     if "headers" in material or "query" in material:
         raise NotRepeatable(
-            "The call had headers or a query of its own, of which only hashes are kept."
+            _("The call had headers or a query of its own, of which only hashes are kept.")
         )
     if keys.digest_of(material) != entry.digest:
         raise NotRepeatable(
-            "The index does not keep the whole prompt of this entry. It does so for new entries "
-            "with LLMCACHE_CONFIG['STORE_PROMPTS'] = \"full\" and no REDACT."
+            _(
+                "The index does not keep the whole prompt of this entry. It does so for new "
+                "entries with STORE_PROMPTS = “full” and no REDACT."
+            )
         )
     return material
 
@@ -160,8 +161,10 @@ def _plan(call: Call, place: Store, known: Mapping[str, Any], digest: str) -> Pl
         material["bucket"] = known["bucket"]
     if keys.digest_of(material) != digest:
         raise NotRepeatable(
-            "The same call has another key now: its provider, its base_url or the VERSION of the "
-            "store has changed since."
+            _(
+                "The same call has another key now: its provider, its base_url or the VERSION of "
+                "the store has changed since."
+            )
         )
     plan = Plan(call, place, route, perf_counter())
     plan.material = material

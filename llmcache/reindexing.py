@@ -14,7 +14,6 @@ from typing import Final
 
 from llmcache import backends, conf, ledger
 from llmcache.backends.base import BaseBackend
-from llmcache.backends.layered import LayeredBackend
 from llmcache.envelope import Envelope, EnvelopeError, unseal
 from llmcache.exceptions import InvalidRequest
 from llmcache.matching import pairs
@@ -46,12 +45,7 @@ def listable() -> list[str]:
     nor those that are only layers of another alias.
     """
     all_stores = [backends.stores[alias] for alias in conf.backends()]
-    layers = {
-        layer.alias
-        for store in all_stores
-        if isinstance(store, LayeredBackend)
-        for layer in store.layers
-    }
+    layers = {layer.alias for store in all_stores for layer in store.layers}
     return [
         store.alias
         for store in all_stores

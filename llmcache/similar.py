@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from llmcache import conf, engine, events
 from llmcache.backends.base import Item
 from llmcache.envelope import Envelope
 from llmcache.outcome import HIT
 from llmcache.plans import Plan
+from llmcache.store import OWN_WAYS
 
 if TYPE_CHECKING:
     from llmcache.backends.semantic.base import Vector
     from llmcache.matching import Match, Search
 
 Found = tuple[Envelope, str]
-_OWN_WAYS: Final = frozenset({"get_cache", "async_get_cache", "add_cache", "async_add_cache"})
+"""An entry that answers a call, and the outcome that this is."""
 
 
 def match(plan: Plan) -> Found | None:
@@ -107,7 +108,7 @@ def search(plan: Plan) -> Search | None:
     store = plan.store
     if plan.search is not None or store is None or store.semantic is None:
         return plan.search
-    if plan.material is None or not plan.call.controls.semantic or store.custom.keys() & _OWN_WAYS:
+    if plan.material is None or not plan.call.controls.semantic or store.custom.keys() & OWN_WAYS:
         return None
     if conf.config().require_scope and not plan.material.get("scope"):
         events.warn_once("no_scope", "A call without a scope matches nothing by similarity")

@@ -9,17 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-if TYPE_CHECKING:
-    from llmcache.broadcast import AsyncBroadcast, Broadcast
+from llmcache.broadcast import Abandoned, AsyncBroadcast, Broadcast
 
 T = TypeVar("T")
-
-
-class Abandoned(Exception):
-    """The leader ended without an answer or an error of its own; a follower should take over."""
 
 
 class Unshared(Exception):

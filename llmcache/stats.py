@@ -20,10 +20,11 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from llmcache.models import HourlyStat
-from llmcache.outcome import BYPASS, COALESCED, ERROR, FAILED, HIT, MISS, STALE
+from llmcache.outcome import BYPASS, ERROR, FAILED, MISS, OUTCOMES, SERVED
+from llmcache.querysets import LOST
 from llmcache.speeds import percentile
 
-HITS: Final = (HIT, STALE, COALESCED)
+HITS: Final = tuple(each for each in OUTCOMES if each in SERVED)
 MISSES: Final = (MISS, ERROR)
 GROUPS: Final = ("alias", "kind", "model", "namespace", "caller", "outcome")
 
@@ -103,7 +104,7 @@ def _sums() -> dict[str, Any]:
         "misses_sum": _sum("calls", MISSES),
         "bypasses_sum": _sum("calls", (BYPASS,)),
         "failures_sum": _sum("calls", (FAILED,)),
-        "lost_sum": _sum("calls", ("lost",)),
+        "lost_sum": _sum("calls", (LOST,)),
         "input_sum": _sum("input_tokens"),
         "output_sum": _sum("output_tokens"),
         "cached_sum": _sum("cached_tokens"),
@@ -194,7 +195,7 @@ def _moment(at: datetime, by_day: bool) -> datetime:
 def by(rows: QuerySet[HourlyStat], group: str, limit: int = 20) -> list[tuple[str, Figures]]:
     """The selected rows by one of GROUPS, those with the most calls first. One query."""
     assert group in GROUPS
-    answered = rows.exclude(outcome="lost")
+    answered = rows.exclude(outcome=LOST)
     found = answered.values(group).annotate(number=Sum("calls"), **_sums()).order_by("-number")
     return [(row[group], _figures(row)) for row in found[:limit]]
 
@@ -203,7 +204,7 @@ def by_each(
     rows: QuerySet[HourlyStat], groups: Sequence[str], limit: int = 20
 ) -> dict[str, list[tuple[str, Figures]]]:
     """As `by` for several of GROUPS that have few values. One query for all of them."""
-    found = rows.exclude(outcome="lost").values(*groups).annotate(**_sums()).order_by()
+    found = rows.exclude(outcome=LOST).values(*groups).annotate(**_sums()).order_by()
     parts: dict[str, defaultdict[str, list[Figures]]] = {name: defaultdict(list) for name in groups}
     for row in found:
         for name in groups:

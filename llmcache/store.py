@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 from weakref import WeakSet
 
 from llmcache import backends, conf
 from llmcache.backends.base import BaseBackend
 from llmcache.backends.batched import BatchedBackend
-from llmcache.backends.layered import LayeredBackend
 from llmcache.backends.semantic.base import SemanticBackend
 from llmcache.breaker import Breaker
 from llmcache.calls import CALL_TYPES
 from llmcache.exceptions import InvalidRequest
+
+OWN_WAYS: Final = frozenset({"get_cache", "async_get_cache", "add_cache", "async_add_cache"})
+"""The custom functions that read or write in the store's place."""
 
 
 class Store:
@@ -27,6 +29,7 @@ class Store:
     Attributes:
         backend: where the bytes are; `alias` names it.
         ttl: default seconds to live; None for no end.
+        layered: the backend, if it has layers.
         namespace: default namespace of the keys; None for none.
         supported_call_types: other call types bypass the cache.
         opt_in: True when only calls with `cache={"use-cache": True}` are cached.
@@ -62,7 +65,7 @@ class Store:
         self.opt_in = opt_in
         self.breaker = Breaker(opens=not backend.has_own_breakers)
         self.write_breaker = Breaker()
-        self.layered = backend if isinstance(backend, LayeredBackend) else None
+        self.layered = backend if backend.layers else None
         self.semantic = semantic_part(backend)
         self.claims = claims_part(backend)
         with _lock:
@@ -85,28 +88,23 @@ def semantic_part(backend: BaseBackend) -> SemanticBackend | None:
     """The backend, or the first one inside it, that is searched by meaning."""
     if isinstance(backend, SemanticBackend):
         return backend
-    inner: Sequence[BaseBackend] = ()
-    if isinstance(backend, LayeredBackend):
-        inner = backend.layers
-    elif isinstance(backend, BatchedBackend):
-        inner = (backend.inner,)
+    inner = (backend.inner,) if isinstance(backend, BatchedBackend) else backend.layers
     return next((part for layer in inner if (part := semantic_part(layer))), None)
 
 
 def claims_part(backend: BaseBackend) -> BaseBackend | None:
     """The backend, or the first one inside it, over which processes can agree. What collects its
     writes has none: an answer would not be there when its claim ends."""
-    if isinstance(backend, LayeredBackend):
-        return next((part for layer in backend.layers if (part := claims_part(layer))), None)
-    return backend if backend.supports_claims else None
+    if backend.supports_claims:
+        return backend
+    return next((part for layer in backend.layers if (part := claims_part(layer))), None)
 
 
 def names_of(backend: BaseBackend) -> set[str]:
     """The aliases under which a store's entries may be evicted: its own and those of its layers."""
     names = {backend.alias}
-    if isinstance(backend, LayeredBackend):
-        for layer in backend.layers:
-            names |= names_of(layer)
+    for layer in backend.layers:
+        names |= names_of(layer)
     return names
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from llmcache import backends, conf, events
 from llmcache.backends.base import BaseBackend
-from llmcache.backends.layered import LayeredBackend
 from llmcache.breaker import Breaker
 from llmcache.records import CallRecord, EntryRecord
 
@@ -62,9 +61,7 @@ def reaches(backend: BaseBackend) -> bool:
 
 
 def _has_memory(backend: BaseBackend) -> bool:
-    if isinstance(backend, LayeredBackend):
-        return any(_has_memory(layer) for layer in backend.layers)
-    return backend.process_local
+    return any(map(_has_memory, backend.layers)) if backend.layers else backend.process_local
 
 
 def send(queue: str, task: str, **arguments: Any) -> bool:

@@ -20,9 +20,8 @@ except ImportError as error:
     ) from error
 from django.db import InterfaceError, OperationalError
 
-from llmcache import jobs, writer
-from llmcache.backends import batched
-from llmcache.recorder import recorder
+from llmcache import jobs
+from llmcache.process_end import write_down
 
 PATIENCE: Final = 1.0
 """Seconds that the broker may take to connect, and to take one message."""
@@ -89,12 +88,8 @@ os.register_at_fork(after_in_child=_start_afresh)
 
 
 def _write_down(**kwargs: object) -> None:
-    """Write what this process has recorded or still holds back: a worker's children leave without
-    the interpreter's own functions at exit.
-    """
-    writer.stop()
-    batched.flush_all()
-    recorder.stop()
+    # A worker's children leave without the interpreter's own functions at exit.
+    write_down()
 
 
 signals.worker_process_shutdown.connect(_write_down, dispatch_uid="llmcache.tasks.write_down")

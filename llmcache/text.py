@@ -10,6 +10,10 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 NAME_LENGTH: Final = 200
 """Characters of a tag, a namespace, a scope or a model's name that the database keeps."""
+ALIAS_LENGTH: Final = 64
+LABEL_LENGTH: Final = 100
+REASON_LENGTH: Final = 255
+PREVIEW_LENGTH: Final = 200
 _HEX: Final = 32
 
 

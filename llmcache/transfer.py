@@ -23,11 +23,11 @@ from llmcache.backends.base import BaseBackend, Item
 from llmcache.calls import ALL_KINDS
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
 from llmcache.exceptions import InvalidRequest, LLMCacheError
-from llmcache.models import PREVIEW_LENGTH, Entry
+from llmcache.models import Entry
 from llmcache.querysets import EntryQuerySet
 from llmcache.records import EntryRecord
 from llmcache.store import backend_of
-from llmcache.text import clean
+from llmcache.text import PREVIEW_LENGTH, clean
 from llmcache.tombstones import RESEALED
 from llmcache.usage import Usage
 

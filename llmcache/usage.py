@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -36,4 +36,4 @@ class Usage:
 
     def as_dict(self) -> dict[str, Any]:
         """The counts by name, as an entry's header keeps them."""
-        return asdict(self)
+        return {"input": self.input, "output": self.output, "cached": self.cached}

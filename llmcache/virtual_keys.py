@@ -15,9 +15,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from llmcache import conf
+from llmcache.configuration import CLIENTS_MAY
 from llmcache.controls import NAMES as CONTROLS
-from llmcache.http.cache_control import CLIENTS_MAY
-from llmcache.text import clean
+from llmcache.text import ALIAS_LENGTH, NAME_LENGTH, clean
 
 _PREFIX: Final = "llmc-"
 _SHOWN: Final = 12
@@ -87,14 +87,14 @@ class VirtualKey(models.Model):
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     scope = models.CharField(
         _("scope"),
-        max_length=200,
+        max_length=NAME_LENGTH,
         blank=True,
         help_text=_("Keys of one scope share their answers. Empty: the key has its own."),
     )
-    namespace = models.CharField(_("namespace"), max_length=200, blank=True)
+    namespace = models.CharField(_("namespace"), max_length=NAME_LENGTH, blank=True)
     alias = models.CharField(
         _("alias"),
-        max_length=64,
+        max_length=ALIAS_LENGTH,
         blank=True,
         validators=[check_alias],
         help_text=_("Of LLMCACHE. Empty: the cache in force."),

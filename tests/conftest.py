@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 from django.core.cache import caches
+from django.utils import translation
 
 from llmcache import backends, caching, events, prolonging, state
 from llmcache.matching import observing
@@ -75,7 +76,9 @@ def clean_state() -> Iterator[None]:
     caching.reset(setting="CACHES")
     backends.stores.reset(setting="CACHES")
     events.callbacks.clear()
+    events._said.clear()
     upstreams.reset(setting="LLMCACHE_PROVIDERS")
+    translation.deactivate()  # a request leaves its language to its thread
 
 
 @pytest.fixture

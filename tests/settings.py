@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
+from tests.servers import site_database
 
 SECRET_KEY = "a key for tests only"
 DEBUG = False
@@ -26,6 +24,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -47,15 +46,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 
-# A file, not memory: async code reaches the database from another thread.
-_DATABASE = str(Path(tempfile.gettempdir()) / f"llmcache-tests-{os.getpid()}.sqlite3")
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _DATABASE,
-        "TEST": {"NAME": _DATABASE},
-    }
-}
+DATABASES = {"default": site_database.chosen()}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",

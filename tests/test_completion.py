@@ -275,7 +275,7 @@ class TestSingleFlight:
     def test_the_leaders_error_goes_to_its_followers_once(
         self, door: Any, upstream: FakeUpstream
     ) -> None:
-        upstream.latency, upstream.fail = 0.2, 503
+        upstream.latency, upstream.fail = 1.0, 503
         errors = door.together(20, **ASK)
         assert all(isinstance(error, ServerFailed) and error.status == 503 for error in errors)
         assert upstream.call_count == 1

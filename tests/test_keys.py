@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcache import diff_keys, explain_key, keys
+from tests.extras import needs
 
 ASK = [{"role": "user", "content": "Why is the sky blue?"}]
 
@@ -121,6 +122,7 @@ def test_pydantic_classes_key_by_their_schema_not_their_name() -> None:
     assert digest(response_format=one) == digest(response_format=again)
 
 
+@needs("openai")
 def test_messages_may_be_objects_of_an_sdk() -> None:
     from openai.types.chat import ChatCompletionMessage
 

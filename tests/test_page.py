@@ -19,6 +19,7 @@ from llmcache import acompletion, completion
 from llmcache.caching import Cache
 from llmcache.integrations.custom_logger import CustomLogger
 from llmcache.upstreams.fake import FakeUpstream
+from tests.extras import needs
 from tests.servers.s3 import S3Server
 
 JOKE = [{"role": "user", "content": "Tell me a joke."}]
@@ -72,6 +73,7 @@ def test_in_memory_cache() -> None:
     tell_a_joke_twice(caching=True)
 
 
+@needs("diskcache")
 def test_disk_cache(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     llmcache.cache = Cache(type="disk")
@@ -185,7 +187,7 @@ class MyCustomHandler(CustomLogger):
 def test_async_completion_azure_caching(redis_environment: None) -> None:
     async def run() -> None:
         # set custom callback
-        customHandler_caching = MyCustomHandler()
+        customHandler_caching = MyCustomHandler()  # noqa: N806
         llmcache.callbacks = [customHandler_caching]
         # init cache
         llmcache.cache = Cache(

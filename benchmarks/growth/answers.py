@@ -62,8 +62,8 @@ def measure(
             cache = Cache.over(growing.backend)
             have = 0
             for size in sizes:
-                for number in range(len(digests), size):
-                    digests.append(cache.get_cache_key(**question(number)))
+                missing = range(len(digests), size)
+                digests += [cache.get_cache_key(**question(number)) for number in missing]
                 _fill(cache, digests[have:size])
                 have = size
                 yield name, size, _measure(growing, cache, digests[:size], tries)

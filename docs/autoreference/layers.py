@@ -14,10 +14,11 @@ _ROOT: Final = Path(__file__).parents[2]
 
 def listed() -> str:
     """A row for each module of each layer, the highest first, with what its docstring says."""
-    rows = []
-    for number, layer in enumerate(layers(), 1):
-        for module in layer:
-            rows.append((str(number), code(module.removeprefix("llmcache.")), _says(module)))
+    rows = [
+        (str(number), code(module.removeprefix("llmcache.")), _says(module))
+        for number, layer in enumerate(layers(), 1)
+        for module in layer
+    ]
     return table(("layer", "module", "what it is"), rows)
 
 

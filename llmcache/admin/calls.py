@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from llmcache import outcome_names
 from llmcache.admin import filters, formats
 from llmcache.admin.base import ReadOnlyAdmin, text_column
 from llmcache.admin.paging import CappedPaginator
@@ -98,7 +99,9 @@ class CallAdmin(ReadOnlyAdmin):
     @admin.display(description=_("outcome"), ordering="outcome")
     def shown_outcome(self, call: Call) -> str:
         return format_html(
-            '<span class="llmcache-outcome llmcache-{}">{}</span>', call.outcome, call.outcome
+            '<span class="llmcache-outcome llmcache-{}">{}</span>',
+            call.outcome,
+            outcome_names.named(call.outcome),
         )
 
     @admin.display(description=_("entry"))

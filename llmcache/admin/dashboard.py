@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from llmcache import conf, stats
 from llmcache.admin import charts, formats
@@ -151,7 +151,7 @@ def _charts(
     over_time: Sequence[tuple[datetime, Figures]], speeds: stats.Speeds, by_day: bool
 ) -> list[tuple[Chart, Table]]:
     labels = [
-        date_format(moment, "MONTH_DAY_FORMAT") if by_day else date_format(moment, "j M H:i")
+        date_format(moment, "MONTH_DAY_FORMAT" if by_day else pgettext("date format", "j M H:i"))
         for moment, _figures in over_time
     ]
     figures = [part for _moment, part in over_time]
@@ -202,7 +202,7 @@ def _table(
         for i, label in enumerate(labels)
         if any(row.values[i] for row in rows)
     ]
-    return Table(title, [_("Time"), *(row.name for row in rows)], lines[::-1])
+    return Table(title, [pgettext("moment", "Time"), *(row.name for row in rows)], lines[::-1])
 
 
 def _by(name: str, groups: Sequence[tuple[str, Figures]]) -> Table:

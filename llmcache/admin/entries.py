@@ -171,7 +171,7 @@ class EntryAdmin(EntryPage):
             number=formats.count(number),
             pinned=pinned,
             stay=formats.count(pinned),
-            chosen=[(name, formats.visible(str(value))) for name, value in chosen.items()],
+            chosen=filters.in_words(chosen),
             back=f"{back}?{request.GET.urlencode()}",
         )
         return TemplateResponse(request, "admin/llmcache/evict_matching.html", context)

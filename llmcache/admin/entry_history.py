@@ -19,6 +19,7 @@ from llmcache.admin import charts, formats
 from llmcache.admin.paging import MOST
 from llmcache.models import Call, Entry
 from llmcache.outcome import HIT, STALE
+from llmcache.outcome_names import named
 from llmcache.querysets import CallQuerySet
 
 _DAYS: Final = 30
@@ -46,6 +47,7 @@ def history(entry: Entry) -> dict[str, Any]:
             (
                 date_format(timezone.localtime(call.created), "DATETIME_FORMAT"),
                 call.outcome,
+                named(call.outcome),
                 formats.visible(call.caller) or formats.MISSING,
                 formats.seconds(call.latency),
             )

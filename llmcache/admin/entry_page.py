@@ -23,8 +23,8 @@ from llmcache.admin import conversations, formats, neighbours
 from llmcache.admin.base import OwnPageAdmin, write_log
 from llmcache.admin.entry_history import history
 from llmcache.envelope import Envelope
-from llmcache.exceptions import LLMCacheError
-from llmcache.maintenance import EntryGone, Evicted
+from llmcache.exceptions import EntryGone, LLMCacheError
+from llmcache.maintenance import Evicted
 from llmcache.models import Entry
 
 View = Callable[[HttpRequest, Entry], HttpResponse]
@@ -77,7 +77,7 @@ class EntryPage(OwnPageAdmin):
         try:
             envelope = maintenance.payload(entry)
         except EntryGone as error:
-            gone = formats.visible(str(error))
+            gone = formats.problem(error)
         else:
             answer = _answer(entry, envelope) if may_read else ""
         context = self.page(
@@ -211,7 +211,7 @@ class EntryPage(OwnPageAdmin):
         try:
             change()
         except LLMCacheError as error:
-            self.message_user(request, formats.visible(str(error)), messages.ERROR)
+            self.message_user(request, formats.problem(error), messages.ERROR)
         else:
             write_log(request, [entry], text, CHANGE)
             self.message_user(request, text, messages.SUCCESS)
@@ -226,7 +226,7 @@ class EntryPage(OwnPageAdmin):
         try:
             response = refreshing.refresh(entry)
         except LLMCacheError as error:
-            self.message_user(request, formats.visible(str(error)), messages.ERROR)
+            self.message_user(request, formats.problem(error), messages.ERROR)
             return self.back(request, entry)
         write_log(request, [entry], _("Asked again."), CHANGE)
         self.message_user(request, _("The provider was asked again."), messages.SUCCESS)
@@ -248,7 +248,7 @@ class EntryPage(OwnPageAdmin):
         try:
             text = conversations.answered(entry.kind, maintenance.payload(entry))
         except EntryGone as error:
-            self.message_user(request, formats.visible(str(error)), messages.ERROR)
+            self.message_user(request, formats.problem(error), messages.ERROR)
             return self.back(request, entry)
         response = HttpResponse(text, content_type="text/plain; charset=utf-8")
         name = f"answer-{entry.digest[:12]}.txt"

@@ -27,6 +27,7 @@ from llmcache.calls import ALL_KINDS
 from llmcache.exceptions import InvalidRequest
 from llmcache.models import HourlyStat
 from llmcache.outcome import FAILED, OUTCOMES
+from llmcache.outcome_names import named
 from llmcache.text import clean
 
 RECENT: Final = timedelta(days=31)
@@ -34,6 +35,21 @@ COLD: Final = timedelta(days=7)
 _DIGEST: Final = re.compile("[0-9a-f]{4,64}")  # "ada" is a model
 _EQUAL: Final = ("alias", "kind", "model", "namespace")
 _OTHER: Final = ("state", SEARCH_VAR, ORDER_VAR, PAGE_VAR, ALL_VAR, ERROR_FLAG, "_facets")
+
+_STATES: Final = {
+    "live": _("within its ttl"),
+    "expired": _("expired"),
+    "pinned": _("pinned"),
+    "cold": _("not hit for a week"),
+}
+_NAMES: Final = {
+    "alias": _("store"),
+    "kind": _("call type"),
+    "model": _("model"),
+    "namespace": _("namespace"),
+    "with_digest_prefix": _("digest begins with"),
+    "model__exact": _("model"),
+}
 
 
 class ColumnFilter(admin.SimpleListFilter):
@@ -71,7 +87,7 @@ class OutcomeFilter(ColumnFilter):
     parameter_name = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(outcome, outcome) for outcome in (*OUTCOMES, FAILED)]
+        return [(outcome, named(outcome)) for outcome in (*OUTCOMES, FAILED)]
 
 
 class ModelFilter(ColumnFilter):
@@ -116,12 +132,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("live", _("within its ttl")),
-            ("expired", _("expired")),
-            ("pinned", _("pinned")),
-            ("cold", _("not hit for a week")),
-        ]
+        return list(_STATES.items())
 
     def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Any]:
         questions = {
@@ -193,6 +204,14 @@ def chosen(parameters: Mapping[str, str]) -> dict[str, Any]:
         filters["cold"] = COLD.total_seconds()
     search = parameters.get(SEARCH_VAR, "").strip()
     return {**filters, **search_filters(search)} if search else filters
+
+
+def in_words(chosen: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Filters, as `chosen` gives them, by name and value for people."""
+    return [
+        (_("state"), _STATES[name]) if name in _STATES else (_NAMES[name], visible(str(value)))
+        for name, value in chosen.items()
+    ]
 
 
 def search_filters(search: str) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from llmcache.exceptions import ShownToStaff
+
 MISSING: Final = "–"
+_DAYS_FROM: Final = 2 * 86400
+"""Seconds from which on a duration is told in days."""
 _JOINERS: Final = "\u200c\u200d"
 _MAY_HIDE: Final = re.compile("[^\x20-\x7e\n\t]+")
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -45,6 +49,11 @@ def _hides(letter: str) -> bool:
 def _number(value: float, digits: int = 0) -> str:
     """Django cuts what it does not show: 0.99 would be 0.9."""
     return number_format(round(value, digits), digits, use_l10n=True, force_grouping=True)
+
+
+def problem(error: Exception) -> str:
+    """What an error says, translated where it is meant for staff; nothing in it hides."""
+    return visible(error.translated if isinstance(error, ShownToStaff) else str(error))
 
 
 def beginning(text: str, most: int) -> str:
@@ -84,7 +93,7 @@ def seconds(value: float | None) -> str:
             return f"{_short(value * factor)} {unit}"
     if value < 2 * 3600:
         return f"{_number(value / 60)} min"
-    if value < 2 * 86400:
+    if value < _DAYS_FROM:
         return f"{_short(value / 3600)} h"
     return _("%(number)s days") % {"number": count(value / 86400)}
 
@@ -94,13 +103,20 @@ def ago(when: datetime | None) -> str:
     if when is None:
         return MISSING
     distance = (when - timezone.now()).total_seconds()
-    text = _("in %(time)s") if distance > 0 else _("%(time)s ago")
+    is_to_come = distance > 0
+    far = max(1, round(abs(distance)))
+    if far < _DAYS_FROM:
+        text = _("in %(time)s") if is_to_come else _("%(time)s ago")
+        shown = text % {"time": seconds(far)}
+    else:  # words that some languages inflect
+        text = _("in %(number)s days") if is_to_come else _("%(number)s days ago")
+        shown = text % {"number": count(far / 86400)}
     local = timezone.localtime(when)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         local.isoformat(timespec="seconds"),
         date_format(local, "DATETIME_FORMAT"),
-        text % {"time": seconds(max(1, round(abs(distance))))},
+        shown,
     )
 
 
@@ -108,14 +124,12 @@ def size(number: int | None) -> str:
     """Bytes in the unit that suits them."""
     if number is None:
         return MISSING
-    if number < 1000:
-        return f"{_number(number)} B"
+    units = [_("B"), _("kB"), _("MB"), _("GB"), _("TB")]
     value = float(number)
-    for unit in ("kB", "MB", "GB", "TB"):
+    while value >= 1000 and len(units) > 1:
         value /= 1000
-        if value < 1000 or unit == "TB":
-            break
-    return f"{_short(value)} {unit}"
+        del units[0]
+    return f"{_short(value)} {units[0]}"
 
 
 def _short(value: float) -> str:

@@ -214,6 +214,7 @@ def _live_rate() -> dict[str, Any]:
         "wrong_low": formats.share(share.low),
         "wrong_high": formats.share(share.high),
         "compared": formats.count(counts["compared"]) if counts["compared"] else "",
+        "compared_pairs": counts["compared"],
         "rejected": formats.count(counts["rejected"]),
         "undecided": formats.count(counts["undecided"]),
         "only_latest": formats.count(MOST) if counts["seen"] >= MOST else "",

@@ -141,6 +141,7 @@ def _shown(found: Measured, threshold: float, may_read: bool) -> dict[str, Any]:
         figures.append(_row(name, best) if best else (name, _("none"), "", ""))
     return {
         "total": formats.count(len(found.scored)),
+        "pairs": len(found.scored),
         "notes": _notes(found),
         "table": {
             "caption": _("Of the pairs that are the same, and of those that are not"),
@@ -195,8 +196,11 @@ def _row(name: str, figures: Figures) -> tuple[str, ...]:
 def _share(share: Share) -> str:
     if share.value is None:
         return formats.MISSING
-    values = (formats.share(share.value), formats.share(share.low), formats.share(share.high))
-    return _("%s (%s to %s)") % values
+    return _("%(share)s (%(low)s to %(high)s)") % {
+        "share": formats.share(share.value),
+        "low": formats.share(share.low),
+        "high": formats.share(share.high),
+    }
 
 
 def _curve(found: Measured, threshold: float) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from llmcache.calls import KINDS
 from llmcache.exceptions import LLMCacheError
 from llmcache.models import Entry
 from llmcache.outcome import HIT, STALE
+from llmcache.outcome_names import named
 
 EXAMPLE = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}'
 
@@ -101,7 +102,7 @@ class ToolsAdmin(DashboardAdmin):
                     shown["near"] = _near(request, one, data["alias"], data["threshold"])
                     found.append(shown)
             except (LLMCacheError, ImproperlyConfigured) as error:
-                problem = formats.visible(str(error))
+                problem = formats.problem(error)
         context = self.page(request, _("Explain a call"), form=form, found=found, problem=problem)
         return TemplateResponse(request, "admin/llmcache/explain.html", context)
 
@@ -116,6 +117,7 @@ class ToolsAdmin(DashboardAdmin):
         return {
             "digest": one.digest,
             "outcome": one.outcome,
+            "outcome_name": named(one.outcome),
             "reason": formats.visible(one.reason),
             "age": formats.seconds(one.age) if one.age is not None else "",
             "left": formats.seconds(one.left) if one.left is not None else "",
@@ -185,11 +187,14 @@ class ToolsAdmin(DashboardAdmin):
             if not is_wrong:
                 self._clear(request, alias)
                 return self._back()
+        known = probing.describe(alias)
+        shown = _store(known)
         context = self.page(
             request,
             _("Clear a store"),
             alias=alias,
-            number=_store(probing.describe(alias))["entries"],
+            number=shown["entries"],
+            counted=known.entries,
             is_wrong=is_wrong,
             back=reverse("admin:llmcache_aliases", current_app=self.admin_site.name),
         )

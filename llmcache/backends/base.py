@@ -85,6 +85,13 @@ class BaseBackend:
         """The key under which the store keeps a digest; starts with this alias's own prefix."""
         return self.prefix + digest
 
+    @property
+    def layers(self) -> tuple[BaseBackend, ...]:
+        """The stores that this one spreads its entries over, the fastest first, the last one with
+        all of them; none where it is a store by itself.
+        """
+        return ()
+
     # --- sync ---
 
     def get(self, digest: str) -> bytes | None:
@@ -99,6 +106,13 @@ class BaseBackend:
             if data is not None:
                 found[digest] = data
         return found
+
+    def get_with_layer(self, digest: str) -> tuple[bytes, str] | None:
+        """The bytes of one entry and the alias of the layer that had them; None when none has.
+        Asked in place of `get` where there are `layers`.
+        """
+        data = self.get(digest)
+        return None if data is None else (data, self.alias)
 
     def present(self, digests: Iterable[str]) -> dict[str, bytes]:
         """As `get_many`, for who concludes something from an entry's absence: raises if any of them
@@ -206,6 +220,9 @@ class BaseBackend:
 
     async def aget(self, digest: str) -> bytes | None:
         return await run_in_thread(self.get, digest)
+
+    async def aget_with_layer(self, digest: str) -> tuple[bytes, str] | None:
+        return await run_in_thread(self.get_with_layer, digest)
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         return await run_in_thread(self.get_many, list(digests))

@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Final
 from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.backends import options
 from llmcache.backends.base import CLAIM, BaseBackend, Item
 from llmcache.backends.gathering import GatheredInThreads
 from llmcache.backends.keyspace import Keyspace
 from llmcache.conf import BackendSettings
+from llmcache.options import Options
+from llmcache.packages import require_package
 
 DEFAULTS: Final = {
     "size_limit": 1024 * 1024 * 1024,
@@ -57,22 +58,15 @@ class DiskBackend(GatheredInThreads, BaseBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
-        options.require_package(settings, "diskcache", "disk")
-        chosen = options.read(settings, DEFAULTS)
+        require_package(settings.setting, "diskcache", "disk")
+        options = Options(settings, DEFAULTS)
         if not settings.location:
             raise ImproperlyConfigured(
                 f"LLMCACHE[{settings.alias!r}]['LOCATION'] must name the directory of the entries."
             )
-        if chosen["eviction_policy"] not in _POLICIES:
-            raise ImproperlyConfigured(
-                f"LLMCACHE[{settings.alias!r}]['OPTIONS']['eviction_policy'] must be one of "
-                f"{', '.join(_POLICIES)}, not {chosen['eviction_policy']!r}."
-            )
-        self._size_limit = options.positive(
-            settings, "size_limit", chosen["size_limit"], whole=True
-        )
-        self._timeout = options.positive(settings, "timeout", chosen["timeout"])
-        self._policy: str = chosen["eviction_policy"]
+        self._size_limit = options.whole("size_limit")
+        self._timeout = options.seconds("timeout")
+        self._policy = options.one_of("eviction_policy", _POLICIES)
         # As diskcache reads it; absolute, as its threads open it anew after the program changed its
         # working directory.
         self._directory = Path(os.path.expandvars(Path(settings.location).expanduser())).absolute()

@@ -19,11 +19,11 @@ from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from llmcache.backends import options
 from llmcache.backends.base import CLAIM, BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace, around
 from llmcache.conf import BackendSettings
 from llmcache.exceptions import InvalidRequest, LLMCacheError, UnsupportedOperation
+from llmcache.options import Options
 
 _KINDS = {
     "django.core.cache.backends.locmem.LocMemCache": (
@@ -67,7 +67,7 @@ class DjangoCacheBackend(BaseBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
-        options.read(settings, {})
+        Options(settings, {})
         self.description = describe(settings)
         self.cache_alias = settings.location or "default"
         # A KEY_FUNCTION of the site's own may name another tenant at each call.

@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage
 from django.db import connections, router, transaction
 from django.db.models.constants import OnConflict
 
-from llmcache.backends import messages, plain_pickle
+from llmcache.backends import checks, plain_pickle
 from llmcache.backends.base import Item
 from llmcache.backends.django import DjangoCacheBackend
 from llmcache.conf import BackendSettings
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _BATCH: Final = 100
 _PAGE: Final = 500
 _COLUMNS: Final = ("cache_key", "value", "expires")
-_NO_END: Final = datetime(9999, 12, 30)
+_NO_END: Final = datetime(9999, 12, 30)  # noqa: DTZ001 - as Django's own cache writes it
 _CULL_EVERY: Final = 50
 
 
@@ -120,7 +120,8 @@ class DatabaseBackend(DjangoCacheBackend):
     def _upsert(self, rows: Sequence[tuple[str, str, datetime]]) -> None:
         connection = connections[self._using(write=True)]
         if not connection.features.supports_update_conflicts:
-            return self._upsert_slowly(rows)
+            self._upsert_slowly(rows)
+            return
         target = ("cache_key",) if connection.features.supports_update_conflicts_with_target else ()
         suffix = connection.ops.on_conflict_suffix_sql(
             _COLUMNS, OnConflict.UPDATE, ("value", "expires"), target
@@ -194,7 +195,7 @@ class DatabaseBackend(DjangoCacheBackend):
         return removed
 
     def check(self) -> list[CheckMessage]:
-        return [*super().check(), *messages.few_entries(self, self.cache_alias, self.description)]
+        return [*super().check(), *checks.few_entries(self, self.cache_alias, self.description)]
 
     # --- async ---
 
@@ -236,7 +237,7 @@ def _marks(values: Sequence[Any]) -> str:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC) if django_settings.USE_TZ else datetime.now()
+    return datetime.now(UTC) if django_settings.USE_TZ else datetime.now()  # noqa: DTZ005
 
 
 def _end(ttl: float | None) -> datetime:

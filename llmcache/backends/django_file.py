@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.core.cache import caches
 from django.core.checks import CheckMessage
 
-from llmcache.backends import messages, plain_pickle
+from llmcache.backends import checks, plain_pickle
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.django import DjangoCacheBackend
 from llmcache.backends.gathering import GatheredInThreads
@@ -95,7 +95,7 @@ class FileBackend(GatheredInThreads, DjangoCacheBackend):
         return removed
 
     def check(self) -> list[CheckMessage]:
-        return [*super().check(), *messages.few_entries(self, self.cache_alias, self.description)]
+        return [*super().check(), *checks.few_entries(self, self.cache_alias, self.description)]
 
 
 def _read(path: Path) -> tuple[float | None, bytes] | None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from django.core.cache import caches
 from django.core.checks import CheckMessage
 
-from llmcache.backends import messages
+from llmcache.backends import checks
 from llmcache.backends.base import Item
 from llmcache.backends.direct import DirectAsync
 from llmcache.backends.django import DjangoCacheBackend
@@ -104,6 +104,6 @@ class LocMemBackend(DirectAsync, DjangoCacheBackend):
 
     def check(self) -> list[CheckMessage]:
         return [
-            *messages.process_local(self),
-            *messages.few_entries(self, self.cache_alias, self.description),
+            *checks.process_local(self),
+            *checks.few_entries(self, self.cache_alias, self.description),
         ]

@@ -12,9 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from llmcache import conf
-from llmcache.backends import options
 from llmcache.backends.django import DjangoCacheBackend
 from llmcache.backends.redis_commands import RedisCommands
+from llmcache.packages import require_package
 
 _PACKAGE_OPTIONS = {
     "SOCKET_TIMEOUT": "socket_timeout",
@@ -43,7 +43,7 @@ class DjangoRedisBackend(RedisCommands, DjangoCacheBackend):
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
-        options.require_package(settings, "redis", "redis")
+        require_package(settings.setting, "redis", "redis")
         from llmcache.backends.redis_connections import Connections
 
         timeout = conf.config().backend_timeout

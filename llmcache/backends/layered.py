@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from django.core.checks import CheckMessage, Warning
-from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
+from llmcache.backends import checks
 from llmcache.backends import layers as parts
-from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.layers import Epochs, Layer, Walk
+from llmcache.configuration import is_number, require
 from llmcache.exceptions import UnsupportedOperation
+from llmcache.options import Options
 
 DEFAULT_LOCAL_TTL: Final = 5.0
 DEFAULTS: Final[Mapping[str, Any]] = {"layers": (), "local_ttl": DEFAULT_LOCAL_TTL}
@@ -42,8 +43,7 @@ class LayeredBackend(BaseBackend):
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
-        given = options.read(settings, DEFAULTS)
-        self._take(parts.named(settings), given["local_ttl"])
+        self._take(parts.named(settings), Options(settings, DEFAULTS)["local_ttl"])
 
     @classmethod
     def over(
@@ -61,12 +61,12 @@ class LayeredBackend(BaseBackend):
         return backend
 
     def _take(self, stores: Sequence[BaseBackend], local_ttl: Any) -> None:
-        number = isinstance(local_ttl, (int, float)) and not isinstance(local_ttl, bool)
-        if local_ttl is not None and not (number and local_ttl > 0):
-            raise ImproperlyConfigured(
-                f"LLMCACHE[{self.alias!r}]['OPTIONS']['local_ttl'] must be a number of seconds "
-                f"above 0, or None for no limit, not {local_ttl!r}."
-            )
+        require(
+            local_ttl is None or (is_number(local_ttl) and local_ttl > 0),
+            f"{self.settings.setting}['OPTIONS']['local_ttl']",
+            local_ttl,
+            "a number of seconds above 0, or None for no limit",
+        )
         self.process_local = all(store.process_local for store in stores)
         self.exact_ttl = all(store.exact_ttl for store in stores)
         self.supports_clear = all(store.supports_clear for store in stores)
@@ -80,7 +80,6 @@ class LayeredBackend(BaseBackend):
 
     @property
     def layers(self) -> tuple[BaseBackend, ...]:
-        """The stores, from the fastest down."""
         return tuple(layer.store for layer in self._layers)
 
     # --- sync ---
@@ -90,9 +89,6 @@ class LayeredBackend(BaseBackend):
         return None if found is None else found[0]
 
     def get_with_layer(self, digest: str) -> tuple[bytes, str] | None:
-        """The bytes of an entry and the alias of the layer that had them; None when no layer
-        has.
-        """
         taken = {digest: self._epochs.of(digest)}
         walk = Walk(self._layers, "get")
         for layer in walk:
@@ -238,15 +234,16 @@ class LayeredBackend(BaseBackend):
         return swept
 
     def check(self) -> list[CheckMessage]:
-        if not self.settings.key_prefix:
-            return []
-        return [
-            Warning(
-                f"LLMCACHE[{self.alias!r}]['KEY_PREFIX'] has no effect on a layered store.",
-                hint="Set the KEY_PREFIX of its layers: entries lie under theirs.",
-                id="llmcache.W105",
+        messages = checks.idle_timeouts(self)
+        if self.settings.key_prefix:
+            messages.append(
+                Warning(
+                    f"LLMCACHE[{self.alias!r}]['KEY_PREFIX'] has no effect on a layered store.",
+                    hint="Set the KEY_PREFIX of its layers: entries lie under theirs.",
+                    id="llmcache.W105",
+                )
             )
-        ]
+        return messages
 
     def close(self) -> None:
         for layer in self._layers:
@@ -259,7 +256,6 @@ class LayeredBackend(BaseBackend):
         return None if found is None else found[0]
 
     async def aget_with_layer(self, digest: str) -> tuple[bytes, str] | None:
-        """As `get_with_layer`."""
         taken = {digest: self._epochs.of(digest)}
         walk = Walk(self._layers, "get")
         for layer in walk:

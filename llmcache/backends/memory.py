@@ -13,10 +13,11 @@ from weakref import WeakSet
 
 from django.core.checks import CheckMessage
 
-from llmcache.backends import messages, options
+from llmcache.backends import checks
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.direct import DirectAsync
 from llmcache.conf import BackendSettings
+from llmcache.options import Options
 
 DEFAULTS: Final = {"max_entries": 10_000, "max_bytes": 256 * 1024 * 1024}
 
@@ -49,13 +50,9 @@ class MemoryBackend(DirectAsync, BaseBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
-        chosen = options.read(settings, DEFAULTS)
-        self._max_entries: int = options.positive(
-            settings, "max_entries", chosen["max_entries"], whole=True
-        )
-        self._max_bytes: int = options.positive(
-            settings, "max_bytes", chosen["max_bytes"], whole=True
-        )
+        options = Options(settings, DEFAULTS)
+        self._max_entries = options.whole("max_entries")
+        self._max_bytes = options.whole("max_bytes")
         self._entries: dict[str, _Entry] = {}
         self._queue: deque[str] = deque()  # in turn for eviction; may name what is already gone
         self._bytes = 0
@@ -183,7 +180,7 @@ class MemoryBackend(DirectAsync, BaseBackend):
         return swept
 
     def check(self) -> list[CheckMessage]:
-        return messages.process_local(self)
+        return checks.process_local(self)
 
 
 _living: WeakSet[MemoryBackend] = WeakSet()

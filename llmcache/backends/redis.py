@@ -9,9 +9,11 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache import conf
-from llmcache.backends import messages, options
+from llmcache.backends import checks
 from llmcache.backends.redis_commands import RedisCommands
 from llmcache.backends.redis_urls import url_of
+from llmcache.options import Options
+from llmcache.packages import require_package
 
 DEFAULTS: Final[dict[str, Any]] = {
     "host": None,
@@ -67,10 +69,10 @@ class RedisBackend(RedisCommands):
 
     def __init__(self, settings: conf.BackendSettings) -> None:
         super().__init__(settings)
-        given = options.read(settings, DEFAULTS)
-        options.require_package(settings, "redis", "redis")
+        given = Options(settings, DEFAULTS)
+        require_package(settings.setting, "redis", "redis")
         for name in ("cluster", "read_from_replicas"):
-            options.flag(settings, name, given[name])
+            given.flag(name)
         extra = {k: value for k, value in given.items() if k not in _OURS and value is not None}
         try:
             self._connect(given, self._urls(given), conf.config().backend_timeout, extra)
@@ -102,7 +104,7 @@ class RedisBackend(RedisCommands):
         self.connections = Connections(urls, timeout, extra)
 
     def check(self) -> list[CheckMessage]:
-        return [*super().check(), *messages.one_slot(self)] if self.in_cluster else super().check()
+        return [*super().check(), *checks.one_slot(self)] if self.in_cluster else super().check()
 
     def _urls(self, given: dict[str, Any]) -> list[str]:
         if self.settings.location:

@@ -155,7 +155,8 @@ class _Line(asyncio.Protocol):
                 start = after
                 self._answer(reply)
         except ValueError as error:
-            return self._give_up(redis.InvalidResponse(str(error)))
+            self._give_up(redis.InvalidResponse(str(error)))
+            return
         del received[:start]
 
     def _answer(self, reply: bytes | Exception | None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcache.backends.base import CLAIM, BaseBackend
 from llmcache.backends.exchanges import Exchanges
+from llmcache.backends.redis_wire import milliseconds
 
 if TYPE_CHECKING:
     from llmcache.backends.redis_cluster import ClusterConnections
@@ -54,13 +54,13 @@ class RedisClaims(BaseBackend):
             return await primary.eval(script, 1, self._claim_key(name), *arguments)
 
     def claim(self, name: str, token: bytes, ttl: float) -> bytes:
-        return bytes(self._script(_CLAIM, name, token, _milliseconds(ttl)))
+        return bytes(self._script(_CLAIM, name, token, milliseconds(ttl)))
 
     def renew_claim(self, name: str, token: bytes, ttl: float) -> bool:
-        return bool(self._script(_RENEW, name, token, _milliseconds(ttl)))
+        return bool(self._script(_RENEW, name, token, milliseconds(ttl)))
 
     def end_claim(self, name: str, token: bytes, note: bytes | None, ttl: float) -> None:
-        self._script(_END, name, token, note or b"", _milliseconds(ttl))
+        self._script(_END, name, token, note or b"", milliseconds(ttl))
 
     def claimed(self, name: str) -> bytes | None:
         primary: Any = self.connections.primary  # a replica may not have heard of the claim yet
@@ -68,7 +68,7 @@ class RedisClaims(BaseBackend):
         return held
 
     def post(self, slot: str, data: bytes, ttl: float) -> None:
-        self.connections.primary.set(self.make_key(slot), data, px=_milliseconds(ttl))
+        self.connections.primary.set(self.make_key(slot), data, px=milliseconds(ttl))
 
     def posted(self, slot: str) -> bytes | None:
         primary: Any = self.connections.primary
@@ -76,10 +76,10 @@ class RedisClaims(BaseBackend):
         return data
 
     async def aclaim(self, name: str, token: bytes, ttl: float) -> bytes:
-        return bytes(await self._ascript(_CLAIM, name, token, _milliseconds(ttl)))
+        return bytes(await self._ascript(_CLAIM, name, token, milliseconds(ttl)))
 
     async def aend_claim(self, name: str, token: bytes, note: bytes | None, ttl: float) -> None:
-        await self._ascript(_END, name, token, note or b"", _milliseconds(ttl))
+        await self._ascript(_END, name, token, note or b"", milliseconds(ttl))
 
     async def aclaimed(self, name: str) -> bytes | None:
         async with self._exchanges.one():
@@ -90,14 +90,10 @@ class RedisClaims(BaseBackend):
     async def apost(self, slot: str, data: bytes, ttl: float) -> None:
         async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
-            await primary.set(self.make_key(slot), data, px=_milliseconds(ttl))
+            await primary.set(self.make_key(slot), data, px=milliseconds(ttl))
 
     async def aposted(self, slot: str) -> bytes | None:
         async with self._exchanges.one():
             primary: Any = await self.connections.aprimary()
             data: bytes | None = await primary.get(self.make_key(slot))
             return data
-
-
-def _milliseconds(ttl: float) -> int:
-    return max(1, math.ceil(ttl * 1000))

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from llmcache import counting
 from llmcache.backends.redis_routing import Command, NodeResting, Words
 from llmcache.backends.redis_slots import slot_of
-
-if TYPE_CHECKING:
-    from llmcache.backends.redis_cluster import ClusterConnections
+from llmcache.backends.redis_wire import good
 
 logger = logging.getLogger("llmcache")
+
+
+class Cluster(Protocol):
+    """The nodes, as `redis_cluster` connects to them."""
+
+    def send(self, commands: Sequence[Command], *, reading: bool = False) -> list[Any]:
+        """The replies to commands, in order; an error in the place of one that there isn't."""
+
+    async def asend(self, commands: Sequence[Command], *, reading: bool = False) -> list[Any]:
+        """As `send`."""
 
 
 def routed(words: Words) -> Command:
@@ -29,13 +37,6 @@ def _gets(keys: Iterable[str]) -> list[Command]:
 def _unlinks(keys: Iterable[str]) -> list[Command]:
     # One key each: a command about several slots is refused even where one node has them all.
     return [routed(("UNLINK", key)) for key in keys]
-
-
-def _good(replies: Sequence[Any]) -> Sequence[Any]:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
 
 
 def _found(replies: Sequence[Any]) -> list[bytes | None]:
@@ -93,12 +94,12 @@ class ClusterClient(_Verbs):
         reading: whether replicas will do, where something is read.
     """
 
-    def __init__(self, connections: ClusterConnections, *, reading: bool = False) -> None:
+    def __init__(self, connections: Cluster, *, reading: bool = False) -> None:
         self._connections = connections
         self._reading = reading
 
     def execute_command(self, *words: Any) -> Any:
-        return _good(self._connections.send([routed(words)]))[0]
+        return good(self._connections.send([routed(words)]))[0]
 
     def get(self, key: str) -> bytes | None:
         return self.mget([key])[0]
@@ -107,14 +108,14 @@ class ClusterClient(_Verbs):
         return _found(self._connections.send(_gets(keys), reading=self._reading))
 
     def unlink(self, *keys: str) -> int:
-        return sum(_good(self._connections.send(_unlinks(keys))))
+        return sum(good(self._connections.send(_unlinks(keys))))
 
     def pipeline(self, *, transaction: bool) -> _Pipeline:
         return _Pipeline(self._connections)
 
 
 class _Pipeline(_Verbs):
-    def __init__(self, connections: ClusterConnections) -> None:
+    def __init__(self, connections: Cluster) -> None:
         self._connections = connections
         self._commands: list[Command] = []
 
@@ -122,7 +123,7 @@ class _Pipeline(_Verbs):
         self._commands.append(routed(words))
 
     def execute(self) -> Sequence[Any]:
-        return _good(self._connections.send(self._commands))
+        return good(self._connections.send(self._commands))
 
     def __enter__(self) -> Self:
         return self
@@ -134,12 +135,12 @@ class _Pipeline(_Verbs):
 class AsyncClusterClient(_Verbs):
     """As `ClusterClient`, on any event loop."""
 
-    def __init__(self, connections: ClusterConnections, *, reading: bool = False) -> None:
+    def __init__(self, connections: Cluster, *, reading: bool = False) -> None:
         self._connections = connections
         self._reading = reading
 
     async def execute_command(self, *words: Any) -> Any:
-        return _good(await self._connections.asend([routed(words)]))[0]
+        return good(await self._connections.asend([routed(words)]))[0]
 
     async def get(self, key: str) -> bytes | None:
         return (await self.mget([key]))[0]
@@ -148,14 +149,14 @@ class AsyncClusterClient(_Verbs):
         return _found(await self._connections.asend(_gets(keys), reading=self._reading))
 
     async def unlink(self, *keys: str) -> int:
-        return sum(_good(await self._connections.asend(_unlinks(keys))))
+        return sum(good(await self._connections.asend(_unlinks(keys))))
 
     def pipeline(self, *, transaction: bool) -> _AsyncPipeline:
         return _AsyncPipeline(self._connections)
 
 
 class _AsyncPipeline(_Verbs):
-    def __init__(self, connections: ClusterConnections) -> None:
+    def __init__(self, connections: Cluster) -> None:
         self._connections = connections
         self._commands: list[Command] = []
 
@@ -163,7 +164,7 @@ class _AsyncPipeline(_Verbs):
         self._commands.append(routed(words))
 
     async def execute(self) -> Sequence[Any]:
-        return _good(await self._connections.asend(self._commands))
+        return good(await self._connections.asend(self._commands))
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -11,8 +10,8 @@ from typing import Any, Final
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
 from llmcache.backends.redis_claims import RedisClaims
+from llmcache.backends.redis_wire import BATCH, batches, milliseconds
 
-_BATCH: Final = 500
 _REPLACE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
@@ -20,17 +19,6 @@ else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1
 """
 _GLOB: Final = re.compile(r"([*?\[\]^\\])")
-
-
-def milliseconds(ttl: float | None) -> int | None:
-    """A ttl as Redis wants it, never shorter than asked."""
-    return None if ttl is None else max(1, math.ceil(ttl * 1000))
-
-
-def batches(keys: list[str]) -> Iterator[list[str]]:
-    """So many keys at a time that other clients of the server are not kept waiting."""
-    for start in range(0, len(keys), _BATCH):
-        yield keys[start : start + _BATCH]
 
 
 class RedisCommands(RedisClaims, BaseBackend):
@@ -74,7 +62,8 @@ class RedisCommands(RedisClaims, BaseBackend):
     def set_many(self, items: Iterable[Item]) -> None:
         items = list(items)
         if len(items) == 1:
-            return self.set(*items[0])
+            self.set(*items[0])
+            return
         with self.connections.primary.pipeline(transaction=False) as pipeline:
             for digest, data, ttl in items:
                 pipeline.set(self.make_key(digest), data, px=milliseconds(ttl))
@@ -117,7 +106,7 @@ class RedisCommands(RedisClaims, BaseBackend):
         for primary in primaries:
             cursor = None
             while cursor != 0:
-                cursor, raw = primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                cursor, raw = primary.scan(cursor or 0, match=pattern, count=BATCH)
                 yield _own(space, raw)
 
     def iterate(self) -> Iterator[str]:
@@ -163,7 +152,8 @@ class RedisCommands(RedisClaims, BaseBackend):
     async def aset_many(self, items: Iterable[Item]) -> None:
         items = list(items)
         if len(items) == 1:
-            return await self.aset(*items[0])
+            await self.aset(*items[0])
+            return
         async with self._exchanges.one():
             client: Any = await self.connections.aprimary()
             async with client.pipeline(transaction=False) as pipeline:
@@ -212,7 +202,7 @@ class RedisCommands(RedisClaims, BaseBackend):
             cursor = None
             while cursor != 0:
                 async with asyncio.timeout(self.connections.bound):
-                    cursor, raw = await primary.scan(cursor or 0, match=pattern, count=_BATCH)
+                    cursor, raw = await primary.scan(cursor or 0, match=pattern, count=BATCH)
                 yield _own(space, raw)
 
     async def aclose(self) -> None:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.backends import options
 from llmcache.backends.base import BaseBackend, Item
 from llmcache.backends.keyspace import Keyspace
 from llmcache.backends.s3_client import (
@@ -24,6 +23,7 @@ from llmcache.backends.s3_client import (
 )
 from llmcache.conf import BackendSettings
 from llmcache.exceptions import LLMCacheError
+from llmcache.packages import require_package
 
 _EXPIRES: Final = "llmcache-expires"
 
@@ -56,7 +56,7 @@ class S3Backend(BaseBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
-        options.require_package(settings, "boto3", "s3")
+        require_package(settings.setting, "boto3", "s3")
         scheme, _, rest = settings.location.partition("://")
         self.bucket, _, path = rest.partition("/")
         if scheme != "s3" or not self.bucket:
@@ -111,38 +111,16 @@ class S3Backend(BaseBackend):
         return {digest: data for digest, data in found if data is not None}
 
     def set(self, digest: str, data: bytes, ttl: float | None) -> None:
-        self._put(digest, data, ttl)
-
-    def _put(self, digest: str, data: bytes, ttl: float | None, **conditions: str) -> None:
         self.client.put_object(
             Bucket=self.bucket,
             Key=self.prefix + digest,
             Body=data,
             ContentType="application/octet-stream",
             Metadata=_metadata(ttl),
-            **conditions,
         )
 
     def set_many(self, items: Iterable[Item]) -> None:
         self._connection.side_by_side(lambda item: self.set(*item), items)
-
-    def add(self, digest: str, data: bytes, ttl: float | None) -> bool:
-        """Store an entry only if none is there that has not ended; False if there is."""
-        from botocore.exceptions import ClientError
-
-        condition = {"IfNoneMatch": "*"}
-        found = self._head(digest)
-        if found is not None:
-            if not _is_over(found):
-                return False
-            condition = {"IfMatch": found["ETag"]}
-        try:
-            self._put(digest, data, ttl, **condition)
-        except ClientError as error:
-            if code(error) in CHANGED:
-                return False
-            raise
-        return True
 
     def delete(self, digest: str) -> bool:
         found = self._head(digest)

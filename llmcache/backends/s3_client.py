@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.backends import options
 from llmcache.conf import BackendSettings
+from llmcache.options import Options
 
 T = TypeVar("T")
 
@@ -59,10 +59,9 @@ class Connection:
     """
 
     def __init__(self, settings: BackendSettings) -> None:
-        self._options = options.read(settings, DEFAULTS)
-        options.positive(settings, "timeout", self._options["timeout"])
-        width = self._options["max_pool_connections"]
-        self._width: int = options.positive(settings, "max_pool_connections", width, whole=True)
+        self._options = Options(settings, DEFAULTS)
+        self._options.seconds("timeout")
+        self._width = self._options.whole("max_pool_connections")
         self._config = self._configure(settings.alias)
         self._begin()
 

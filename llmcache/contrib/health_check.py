@@ -16,7 +16,6 @@ from django.db import connections
 
 from llmcache import conf, probing, store
 from llmcache.backends import stores
-from llmcache.backends.layered import LayeredBackend
 from llmcache.exceptions import InvalidRequest, LLMCacheError, Resting
 from llmcache.packages import require_package
 from llmcache.recorder import recorder
@@ -85,9 +84,8 @@ class LLMCacheHealthCheck(HealthCheck):  # type: ignore[misc]
             raise ServiceUnavailable(
                 f"The store {self.alias!r} cannot be opened ({_kind(error)}): run manage.py check."
             ) from error
-        if isinstance(backend, LayeredBackend):  # it passes over a layer that fails
-            return [layer.alias for layer in backend.layers]
-        return [self.alias]
+        # Not a layered store as a whole: it passes over a layer that fails.
+        return [layer.alias for layer in backend.layers] or [self.alias]
 
     def _probe(self, alias: str) -> None:
         layer = "" if alias == self.alias else f", a layer of {self.alias!r},"

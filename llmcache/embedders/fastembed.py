@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from llmcache.backends.base import BaseBackend
-from llmcache.configuration import refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
 from llmcache.embedders.onnx import Lazy, keep_quiet, unknown_to
 from llmcache.embedders.vectors import unit
+from llmcache.options import Options
 from llmcache.packages import require_package
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -41,17 +41,15 @@ class FastEmbedEmbedder(BaseEmbedder):
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)
-        name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, DEFAULTS)
+        self._options = Options(self, DEFAULTS)
         for key in ("model", "cache_dir", "model_dir"):
-            value = options.get(key)
+            value = self._options[key]
             ok = value is None or (isinstance(value, (str, os.PathLike)) and bool(value))
-            require(ok, f"{name}[{key!r}]", value, "a string")
-        threads = options.get("threads")
-        ok = threads is None or (type(threads) is int and threads > 0)
-        require(ok, f"{name}['threads']", threads, "an integer from 1 up")
+            self._options.require(key, ok, "a string")
+        if self._options["threads"] is not None:
+            self._options.whole("threads")
         require_package(setting, "fastembed", "fastembed")
-        self.model = str(options.get("model") or DEFAULTS["model"])
+        self.model = str(self._options["model"] or DEFAULTS["model"])
         self._lazy = Lazy(self._load)
 
     def _load(self) -> tuple[Any, frozenset[int]]:
@@ -59,9 +57,9 @@ class FastEmbedEmbedder(BaseEmbedder):
         from fastembed import TextEmbedding
 
         given = {
-            "cache_dir": self.options.get("cache_dir"),
-            "specific_model_path": self.options.get("model_dir"),
-            "threads": self.options.get("threads"),
+            "cache_dir": self._options["cache_dir"],
+            "specific_model_path": self._options["model_dir"],
+            "threads": self._options["threads"],
         }
         known = {key: value for key, value in given.items() if value is not None}
         model: Any = TextEmbedding(self.model, **known)

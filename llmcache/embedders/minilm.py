@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from llmcache.backends.base import BaseBackend
-from llmcache.configuration import refuse_unknown, require
 from llmcache.embedders.base import BaseEmbedder, Embedded
 from llmcache.embedders.onnx import EXTRA, Lazy, Model, open_model, require_runtime
 from llmcache.embedders.vectors import unit
+from llmcache.options import Options
 from llmcache.packages import require_package
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -48,15 +48,9 @@ class MiniLMEmbedder(BaseEmbedder):
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)
-        refuse_unknown(f"key of {setting}['OPTIONS']", options, DEFAULTS)
-        given = {**DEFAULTS, **options}
-        for name in ("max_tokens", "threads"):
-            value = given[name]
-            require(
-                type(value) is int and value > 0, f"{setting}['OPTIONS'][{name!r}]", value, _WHOLE
-            )
-        self._most: int = given["max_tokens"]
-        self._threads: int = given["threads"]
+        given = Options(self, DEFAULTS)
+        self._most = given.whole("max_tokens")
+        self._threads = given.whole("threads")
         if bool(given["model_path"]) != bool(given["tokenizer_path"]):
             raise ImproperlyConfigured(
                 f"{setting} needs model_path and tokenizer_path, or neither."
@@ -91,9 +85,6 @@ class MiniLMEmbedder(BaseEmbedder):
 
     def close(self) -> None:
         self._lazy.drop()
-
-
-_WHOLE: Final = "an integer from 1 up"
 
 
 def _file_of(setting: str, package: str, pattern: str) -> Path:

@@ -22,12 +22,13 @@ import orjson
 
 from llmcache import calls, conf, events, keys
 from llmcache.backends.base import BaseBackend
-from llmcache.configuration import is_number, refuse_unknown, require
+from llmcache.broadcast import Abandoned
 from llmcache.embedders.base import BaseEmbedder, Embedded
 from llmcache.embedders.vectors import unit
 from llmcache.envelope import EnvelopeError, seal, unseal
+from llmcache.options import Options
 from llmcache.pricing import cost_of
-from llmcache.singleflight import Abandoned, AsyncFlights, Flights
+from llmcache.singleflight import AsyncFlights, Flights
 from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.base import UpstreamRequest
 from llmcache.usage import Usage
@@ -58,28 +59,14 @@ class ProviderEmbedder(BaseEmbedder):
 
     def __init__(self, setting: str, options: Mapping[str, Any], store: BaseBackend) -> None:
         super().__init__(setting, options, store)
-        name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, DEFAULTS)
-        given = {**DEFAULTS, **options}
-        model = given["model"]
-        require(isinstance(model, str) and model != "", f"{name}['model']", model, "a model's name")
-        self.model = str(model)
-        self._timeout = given["timeout"]
-        ok = is_number(self._timeout) and self._timeout > 0
-        require(ok, f"{name}['timeout']", self._timeout, "a number of seconds above 0")
+        given = Options(self, DEFAULTS)
+        self.model = given.text("model")
+        self._timeout = given.seconds("timeout")
         # Whoever waits for another's call: connecting and reading may each take the timeout.
         self._patience = 2 * self._timeout
-        self._size: int = given["cache_size"]
-        self._longest: int = given["max_chars"]
-        self._dimensions: int | None = given["dimensions"]
-        for key, value in (
-            ("cache_size", self._size),
-            ("max_chars", self._longest),
-            ("dimensions", 1 if self._dimensions is None else self._dimensions),
-        ):
-            require(
-                type(value) is int and value > 0, f"{name}[{key!r}]", value, "an integer above 0"
-            )
+        self._size = given.whole("cache_size")
+        self._longest = given.whole("max_chars")
+        self._dimensions = None if given["dimensions"] is None else given.whole("dimensions")
         self._start_afresh()
         _living.add(self)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from llmcache import events
 from llmcache.exceptions import UpstreamError
-from llmcache.functions.values import Forms, Unstorable, head_of_generator, refused
-from llmcache.own_code import OwnCode
+from llmcache.functions.values import Forms, Unstorable, head_of_generator
+from llmcache.own_code import OwnCode, refused
 from llmcache.singleflight import Unshared
 from llmcache.upstreams.base import UpstreamRequest
 

@@ -108,7 +108,7 @@ class Forms:
     def payload(self, value: Any) -> bytes:
         """An entry of the whole value. Raises Unstorable as `written`."""
         if value is None and not self.store_none:
-            return refused("None is not to be stored")
+            return own_code.refused("None is not to be stored")
         form, data = self.written(value)
         return orjson.dumps({**_HEAD, "form": form, **_reported(value)}) + b"\n" + data
 
@@ -145,11 +145,6 @@ class Forms:
                 raise TypeError("the function says no longer of which class its results are")
             return self.returns.model_validate_json(data)  # type: ignore[attr-defined]
         return orjson.loads(data)
-
-
-def refused(reason: str) -> bytes:
-    """The payload of a result that its own caller gets and nobody else."""
-    return orjson.dumps({**_HEAD, "refused": reason})
 
 
 def head_of_generator() -> bytes:

@@ -10,10 +10,8 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
-CLIENTS_MAY: Final = frozenset(
-    {"no-cache", "no-store", "max-age", "only-if-cached", "stale-if-error"}
-)
-"""The directives that are understood."""
+from llmcache.configuration import CLIENTS_MAY
+
 _FLAGS: Final = frozenset({"no-cache", "no-store", "only-if-cached"})
 _SECONDS: Final = {"max-age": "s-maxage", "stale-if-error": "stale-if-error"}
 _ELEMENT: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.configuration import is_number, refuse_unknown, require
 from llmcache.embedders.onnx import Lazy, Model, open_model, require_runtime
 from llmcache.judges.base import BaseJudge
+from llmcache.options import Options
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "max_tokens": 512,
@@ -44,21 +44,14 @@ class CrossEncoderJudge(BaseJudge):
 
     def __init__(self, setting: str, options: Mapping[str, Any]) -> None:
         super().__init__(setting, options)
-        name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, DEFAULTS)
-        given = {**DEFAULTS, **options}
-        self._threshold = given["threshold"]
-        ok = is_number(self._threshold) and 0 <= self._threshold <= 1
-        require(ok, f"{name}['threshold']", self._threshold, "a score from 0 to 1")
-        self._most: int = given["max_tokens"]
-        self._threads: int = given["threads"]
-        for key, value in (("max_tokens", self._most), ("threads", self._threads)):
-            ok = type(value) is int and value > 0
-            require(ok, f"{name}[{key!r}]", value, "an integer from 1 up")
+        given = Options(self, DEFAULTS)
+        self._threshold = given.share("threshold")
+        self._most = given.whole("max_tokens")
+        self._threads = given.whole("threads")
         require_runtime(setting)
         for key in ("model_path", "tokenizer_path"):
-            if not Path(options.get(key) or "").is_file():
-                raise ImproperlyConfigured(f"{name}[{key!r}] must name a file.")
+            if not Path(given[key] or "").is_file():
+                raise ImproperlyConfigured(f"{given.name}[{key!r}] must name a file.")
         self._lazy = Lazy(self._load)
 
     def _load(self) -> Model:

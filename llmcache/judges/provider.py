@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from llmcache.configuration import is_number, refuse_unknown, require
 from llmcache.judges.base import BaseJudge
+from llmcache.options import Options
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.base import UpstreamRequest
 
@@ -39,17 +39,10 @@ class ProviderJudge(BaseJudge):
 
     def __init__(self, setting: str, options: Mapping[str, Any]) -> None:
         super().__init__(setting, options)
-        name = f"{setting}['OPTIONS']"
-        refuse_unknown(f"key of {name}", options, DEFAULTS)
-        given = {**DEFAULTS, "prompt": _PROMPT, **options}
-        model, prompt = given["model"], given["prompt"]
-        require(isinstance(model, str) and model != "", f"{name}['model']", model, "a model's name")
-        require(isinstance(prompt, str) and prompt != "", f"{name}['prompt']", prompt, "a text")
-        self._timeout = given["timeout"]
-        ok = is_number(self._timeout) and self._timeout > 0
-        require(ok, f"{name}['timeout']", self._timeout, "a number of seconds above 0")
-        self.model = str(model)
-        self._prompt: str = prompt
+        given = Options(self, {**DEFAULTS, "prompt": _PROMPT})
+        self.model = given.text("model")
+        self._prompt = given.text("prompt")
+        self._timeout = given.seconds("timeout")
 
     def same(self, asked: str, stored: str) -> bool:
         route = upstreams.route(self.model)

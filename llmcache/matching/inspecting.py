@@ -38,16 +38,6 @@ class Inspected:
     near_enough: bool
     to_judge: bool
 
-    @property
-    def vetoed(self) -> bool:
-        """Whether any guard objects."""
-        return any(text for _, text in self.objections)
-
-    @property
-    def serves(self) -> bool:
-        """Whether its answer would serve the question, the judge permitting."""
-        return self.near_enough and not self.vetoed and not self.rejected
-
 
 def neighbours(
     matcher: Matcher, question: Question, *, limit: int = 10, threshold: float | None = None

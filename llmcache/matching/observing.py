@@ -18,9 +18,9 @@ from django.db.models import F
 from llmcache import conf, events, prompts
 from llmcache.matching.answers import agree
 from llmcache.matching.search import Match
-from llmcache.models import ALIAS_LENGTH, MatchedPair
+from llmcache.models import MatchedPair
 from llmcache.recorder import in_test_run, recorder
-from llmcache.text import clean, name_of
+from llmcache.text import ALIAS_LENGTH, clean, name_of
 
 AUDITOR: Final = "audit"
 _MOST: Final = 1000

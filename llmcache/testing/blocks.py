@@ -80,8 +80,8 @@ def use_cassette(
 
 
 def block_live_calls() -> CassetteBlock:
-    """A block in which every call that would reach a provider fails, but for those to a
-    FakeUpstream. A cassette put in inside of it answers as always."""
+    """A block in which every call that would reach a provider fails; those to a FakeUpstream, or to
+    another that is not `is_live`, do not. A cassette put in inside of it answers as always."""
     return CassetteBlock(
         None,
         mode="replay",

@@ -12,8 +12,10 @@ from llmcache.keys import SAFE_HEADERS
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
 
 HIDDEN: Final = "[hidden]"
-_NAMES: Final = re.compile("auth|cookie|key|password|secret|token|organization|project", re.I)
-_VARIABLES: Final = re.compile("(API_KEY|SECRET|TOKEN|PASSWORD)$", re.I)
+_NAMES: Final = re.compile(
+    "auth|cookie|key|password|secret|token|organization|project", re.IGNORECASE
+)
+_VARIABLES: Final = re.compile("(API_KEY|SECRET|TOKEN|PASSWORD)$", re.IGNORECASE)
 _HARMLESS: Final = frozenset({"accept-encoding", "user-agent"})
 # Shorter ones would be found in the middle of harmless words.
 _SHORTEST: Final = 6
@@ -56,12 +58,11 @@ def _all(upstream: BaseUpstream, request: UpstreamRequest) -> Iterator[str]:
     for name, text in os.environ.items():
         if _VARIABLES.search(name) and len(text) >= _SHORTEST_OF_OTHERS:
             yield text
-    if isinstance(variable := options.get("api_key_env"), str):
-        yield os.environ.get(variable, "")
-    for value in (request.api_key, options.get("api_key")):
-        yield str(value or "")
-    for name in ("organization", "project"):
-        yield str(options.get(name) or "")
+    texts = {name: value for name, value in options.items() if isinstance(value, str)}
+    for name in [name for name in texts if name.endswith("_env")]:
+        yield os.environ.get(texts.pop(name), "")
+    yield from _named(texts)
+    yield request.api_key or ""
     yield from _named(request.extra_headers)
     yield from _named(request.extra_query)
     yield from _named(options.get("default_headers") or {})

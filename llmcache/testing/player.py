@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from llmcache import prompts
+from llmcache import error_json, prompts
 from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.testing import cassette, credentials, matching
 from llmcache.testing.asked import Asked, asked_of, digest_of
 from llmcache.testing.cassette import Interaction
 from llmcache.testing.problems import CassetteError, UnexpectedLiveCall, UnusedRecordings
-from llmcache.testing.recorded_errors import error_as_json
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
 
 Filter = Callable[[Any], Any]
@@ -163,7 +162,7 @@ class Player:
                 params_sha256=noted.digest,
                 answer=None if answer is None else self._kept(answer, noted),
                 chunks=[self._kept(chunk, noted) for chunk in chunks] if chunks else None,
-                error=None if error is None else noted.secrets.hide(error_as_json(error)),
+                error=None if error is None else noted.secrets.hide(error_json.as_json(error)),
                 left=left,
                 used=1,
             )

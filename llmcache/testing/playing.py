@@ -7,15 +7,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+from llmcache import error_json
 from llmcache.exceptions import UpstreamError
 from llmcache.streams import assemble, split
 from llmcache.testing.cassette import Interaction, body_of
 from llmcache.testing.layers import Layer, StandIn
 from llmcache.testing.player import Noted, Player
-from llmcache.testing.recorded_errors import error_of
+from llmcache.testing.problems import CassetteError
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
-from llmcache.upstreams.fake import FakeUpstream
 
 # How a reader leaves a stream: it closes it, or its task is cancelled.
 _LEFT = (GeneratorExit, asyncio.CancelledError)
@@ -37,7 +38,7 @@ class CassetteLayer(Layer):
 
     def stand_in(self, upstream: BaseUpstream) -> BaseUpstream:
         player = self.player
-        if player is None or (player.path is None and isinstance(upstream, FakeUpstream)):
+        if player is None or (player.path is None and not upstream.is_live):
             return upstream
         return _Playing(upstream, player, self.chunk_delay)
 
@@ -133,15 +134,30 @@ class _Playing(StandIn):
 
     def _finish(self, recorded: Interaction) -> None:
         if recorded.error is not None:
-            raise error_of(recorded.error)
+            raise _error(recorded.error)
         if recorded.left:
             raise self._player.left_off(recorded)
+
+
+def _error(recorded: dict[str, Any]) -> UpstreamError:
+    """The error that a cassette keeps.
+
+    Raises:
+        CassetteError: there is no such class.
+    """
+    try:
+        return error_json.from_json(recorded)
+    except KeyError:
+        raise CassetteError(
+            f"A cassette has an error of the class {recorded.get('class')!r}; known are "
+            f"{', '.join(error_json.CLASSES)}."
+        ) from None
 
 
 def _whole(recorded: Interaction) -> bytes:
     """A recorded answer, whichever way it was asked for when it was recorded."""
     if recorded.error is not None:
-        raise error_of(recorded.error)
+        raise _error(recorded.error)
     if recorded.chunks is None:
         return body_of(recorded.answer)
     return assemble(recorded.request["kind"], [body_of(chunk) for chunk in recorded.chunks])

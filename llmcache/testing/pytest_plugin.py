@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from llmcache.testing.faking import FakeAnswers
     from llmcache.testing.player import Player
 
+pytest.register_assert_rewrite("llmcache.testing.store_contract")
+
 _MODES: Final = ("record", "replay", "off", "once", "new_episodes", "all", "none")
 _MARKER: Final = (
     "llmcache(cassette=None, mode=None, match_on=None, ...): answer the test's calls to language "

@@ -63,7 +63,7 @@ class LLMCacheTestMixin(unittest.TestCase):
         finally:
             block.take_out()  # a skipped test has no cleanups
 
-    def _callTestMethod(self, method: Callable[[], Any]) -> None:
+    def _callTestMethod(self, method: Callable[[], Any]) -> None:  # noqa: N802 - unittest's
         try:
             super()._callTestMethod(method)  # type: ignore[misc]
         except Exception as error:

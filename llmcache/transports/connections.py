@@ -15,9 +15,11 @@ def options(library: Any) -> dict[str, Any]:
     then, as models may think for minutes."""
     limits = library.Limits(max_connections=1000, max_keepalive_connections=100)
     alive = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
-        if hasattr(socket, name):
-            alive.append((socket.IPPROTO_TCP, getattr(socket, name), _IDLE))
+    alive += [
+        (socket.IPPROTO_TCP, getattr(socket, name), _IDLE)
+        for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL")
+        if hasattr(socket, name)
+    ]
     return {"limits": limits, "socket_options": alive}
 
 

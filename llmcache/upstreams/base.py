@@ -58,11 +58,13 @@ class BaseUpstream:
         kinds: the kinds of call that it answers.
         fields: the parameters that strangers may set, where others would configure the upstream
             rather than reach the provider; None where all reach the provider.
+        is_live: whether its calls reach a provider, so that tests must be kept from making them.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset(KINDS) - {"messages"}
 
     fields: ClassVar[frozenset[str] | None] = None
+    is_live: ClassVar[bool] = True
 
     def __init__(self, settings: ProviderSettings) -> None:
         self.settings = settings

@@ -24,9 +24,10 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from llmcache.conf import ProviderSettings, refuse_unknown
+from llmcache.conf import ProviderSettings
 from llmcache.exceptions import ServerFailed, UpstreamError
 from llmcache.keys import file_digest, wire_default
+from llmcache.options import Options
 from llmcache.streams import split
 from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status
@@ -65,12 +66,12 @@ class FakeUpstream(BaseUpstream):
     """
 
     kinds = frozenset(KINDS)
+    is_live = False
     defaults: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        refuse_unknown("option of FakeUpstream", settings.options, DEFAULTS)
-        options = {**DEFAULTS, **settings.options}
+        options = Options(settings, DEFAULTS)
         self.responses: Mapping[str, str] | Callable[[UpstreamRequest], str] = (
             {} if options["responses"] is None else options["responses"]
         )

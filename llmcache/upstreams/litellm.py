@@ -8,14 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from importlib.util import find_spec
 from typing import Any, ClassVar, Final
 
 import httpx
 import orjson
-from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.conf import ProviderSettings, refuse_unknown
+from llmcache.conf import ProviderSettings
 from llmcache.exceptions import (
     BadRequest,
     StreamBroken,
@@ -23,6 +21,8 @@ from llmcache.exceptions import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from llmcache.options import Options
+from llmcache.packages import require_package
 from llmcache.upstreams import retry, wire
 from llmcache.upstreams.base import BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status
@@ -71,14 +71,8 @@ class LiteLLMUpstream(BaseUpstream):
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
-        refuse_unknown(what, settings.options, DEFAULTS)
-        if find_spec("litellm") is None:
-            raise ImproperlyConfigured(
-                f"LLMCACHE_PROVIDERS[{settings.name!r}] needs the package litellm: "
-                "pip install 'django-llmcache[litellm]'"
-            )
-        self._options: dict[str, Any] = {**DEFAULTS, **settings.options}
+        self._options = Options(settings, DEFAULTS)
+        require_package(settings.setting, "litellm", "litellm")
         self._base_url = _normalised(self._options["base_url"])
         self._mark = wire.settings_mark(self._options["arguments"])
 

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import httpx
 
-from llmcache.conf import ProviderSettings, refuse_unknown
+from llmcache.conf import ProviderSettings
 from llmcache.exceptions import (
     BadRequest,
     StreamBroken,
@@ -21,10 +21,10 @@ from llmcache.exceptions import (
     UpstreamUnreachable,
 )
 from llmcache.keys import asking_headers
+from llmcache.options import Options
 from llmcache.upstreams import retry, wire
 from llmcache.upstreams.base import KINDS, BaseUpstream, UpstreamRequest
 from llmcache.upstreams.failures import from_status, note_address, note_missing_key, read_body
-from llmcache.upstreams.options import check_numbers, check_texts
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "api_key": None,
@@ -83,12 +83,17 @@ class OpenAICompatible(BaseUpstream):
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        what = f"option of LLMCACHE_PROVIDERS[{settings.name!r}]"
-        refuse_unknown(what, settings.options, self.defaults)
-        self._options: dict[str, Any] = {**self.defaults, **settings.options}
-        name = f"LLMCACHE_PROVIDERS[{settings.name!r}]['OPTIONS']"
-        check_numbers(name, self._options)
-        check_texts(name, self._options)
+        self._options = options = Options(settings, self.defaults)
+        for key in ("timeout", "connect_timeout"):
+            options.seconds(key)
+        options.whole("max_retries", least=0)
+        options.whole("max_connections")
+        for key in ("default_headers", "default_query", "paths"):
+            options.secret(key, Mapping, "a dict")
+        options.secret("base_url", str, "a text")
+        for key in ("api_key", "api_key_env", "organization", "project"):
+            if key in self.defaults:
+                options.secret(key, str | None, "a text")
         self._base_url = wire.normalised_url(self._options["base_url"])
         self._mark = wire.settings_mark(
             {

@@ -51,11 +51,6 @@ def _words(header: str) -> set[str]:
     return {word.partition("=")[0].strip().lower() for word in header.split(",")} - {""}
 
 
-def refused(reason: str) -> bytes:
-    """The payload of an answer that goes to its own caller only."""
-    return orjson.dumps({"version": VERSION, "refused": reason})
-
-
 def whole(response: HttpResponse) -> bytes:
     """The payload of an answer that has its body."""
     return b"\n".join((_head(response, _reported(response)), response.content))

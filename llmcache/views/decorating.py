@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar, overload
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
+from llmcache.configuration import CLIENTS_MAY
 from llmcache.exceptions import InvalidRequest
-from llmcache.http.cache_control import CLIENTS_MAY
 from llmcache.own_code import base_controls, check_text
 from llmcache.views import scopes
 from llmcache.views.scopes import UNSET, Rule

@@ -17,7 +17,7 @@ from django.utils import timezone, translation
 
 from llmcache import events
 from llmcache.exceptions import UpstreamError
-from llmcache.own_code import OwnCode, line
+from llmcache.own_code import OwnCode, line, refused
 from llmcache.singleflight import Unshared
 from llmcache.upstreams.base import UpstreamRequest
 from llmcache.views import answers
@@ -131,7 +131,7 @@ class ViewCall(OwnCode):
         reason = answers.refusal(response, self.scope, self.vary_on) or watch.found()
         if reason:
             self.tell(reason)
-            return answers.refused(reason)
+            return refused(reason)
         assert isinstance(response, HttpResponse)
         return answers.whole(response)
 

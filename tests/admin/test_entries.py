@@ -116,7 +116,7 @@ def test_evicting_all_that_match_asks_first_and_takes_no_get(
     other = ask("other")
     page = admin_client.get(address("entry_evict_matching") + "?namespace=help")
     text = words(page.content.decode())
-    assert "3 entries will be evicted" in text and "namespace: help" in text
+    assert "3 entries will be evicted" in text and "Namespace: help" in text
     assert Entry.objects.count() == 4
     admin_client.post(address("entry_evict_matching") + "?namespace=help")
     assert list(Entry.objects.all()) == [other]

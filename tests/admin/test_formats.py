@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from django.utils import translation
+from django.utils import timezone, translation
 
 from llmcache.admin import formats
 
@@ -92,3 +94,28 @@ def test_numbers_follow_the_language() -> None:
 )
 def test_what_would_hide_or_turn_round_can_be_seen(text: str, shown: str) -> None:
     assert formats.visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("language", "past", "future", "lasting"),
+    [
+        ("en", "3 days ago", "in 3 days", "3 days"),
+        ("de", "vor 3 Tagen", "in 3 Tagen", "3 Tage"),
+        ("fr", "il y a 3\u00a0jours", "dans 3\u00a0jours", "3\u00a0jours"),
+    ],
+)
+def test_days_are_inflected(language: str, past: str, future: str, lasting: str) -> None:
+    span = timedelta(days=3)
+    with translation.override(language):
+        assert f">{past}<" in formats.ago(timezone.now() - span)
+        assert f">{future}<" in formats.ago(timezone.now() + span)
+        assert formats.seconds(span.total_seconds()) == lasting
+
+
+def test_sizes_have_the_units_of_the_language() -> None:
+    with translation.override("fr"):
+        assert [formats.size(number) for number in (7, 1234, 5_000_000)] == [
+            "7 o",
+            "1,2 ko",
+            "5 Mo",
+        ]

@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import translation
 from playwright.async_api import Browser, Page, expect
 
 import llmcache
@@ -38,6 +39,9 @@ LOOKS: dict[str, dict[str, Any]] = {
         "color_scheme": "light",
         "device_scale_factor": 2,
     },
+    "german": {"viewport": {"width": 1360, "height": 900}, "locale": "de"},
+    "german-phone": {"viewport": {"width": 375, "height": 740}, "locale": "de"},
+    "french-phone": {"viewport": {"width": 375, "height": 740}, "locale": "fr"},
 }
 
 
@@ -119,7 +123,14 @@ class Visit:
         """The page does not scroll sideways, and nothing on it was refused by the policy."""
         wide = await self.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= LOOKS[self.look]["viewport"]["width"]
+        language = await self.page.evaluate("document.documentElement.lang")
+        assert language.startswith(LOOKS[self.look].get("locale", "en"))
         assert self.problems == []
+
+    def says(self, english: str) -> str:
+        """One of our texts in the language of the page."""
+        with translation.override(LOOKS[self.look].get("locale", "en")):
+            return translation.gettext(english)
 
     async def picture(self, name: str, *, whole: bool = True) -> None:
         """Save a screenshot if LLMCACHE_TEST_PICTURES names a directory for it."""

@@ -108,7 +108,7 @@ def test_a_store_that_forgets_at_once_fails_its_test(
 def test_clearing_asks_for_the_alias_and_takes_only_post(admin_client: Client, ask: Ask) -> None:
     entry, other = ask(), ask(using="disk")
     url = address("clear") + "?alias=default"
-    assert "1 entries that the index knows" in words(admin_client.get(url).content.decode())
+    assert "1 entry that the index knows" in words(admin_client.get(url).content.decode())
     wrong = admin_client.post(url, {"alias": "default", "typed": "disk"})
     assert "That is not the store's alias" in words(wrong.content.decode())
     assert Entry.objects.count() == 2

@@ -104,7 +104,7 @@ def test_a_layered_store_is_measured_on_its_own_pairs(admin_client: Client) -> N
     decided(1, True)
     MatchedPair.objects.filter(pk=row.pk).update(same=True)
     page = threshold_page(admin_client, alias="tiered")
-    assert "What would be served of 1 pairs" in page and "100 %" in page
+    assert "What would be served of 1 pair" in page and "100 %" in page
     assert "exact" not in page
 
 

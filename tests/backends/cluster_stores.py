@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
@@ -45,23 +44,6 @@ def digest_on(cluster: Cluster, node: Node, store: RedisBackend) -> str:
 def counted_keys(cluster: Cluster, store: BaseBackend) -> list[int]:
     """How many keys of a store each primary has."""
     return [len(node.ask("KEYS", f"{store.prefix}*")) for node in cluster.primaries]
-
-
-class Async:
-    """The async methods of a store under the names of the sync ones, on one event loop."""
-
-    def __init__(self, store: RedisBackend, runner: asyncio.Runner) -> None:
-        self._store = store
-        self._runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, f"a{name}", None)
-        if method is None:
-            return getattr(self._store, name)
-        return lambda *given: self._runner.run(method(*given))
-
-
-Way = Callable[[RedisBackend], Any]
 
 
 @contextmanager

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from inspect import iscoroutine
 from typing import Any
 
 import pytest
 
 from llmcache.backends.base import BaseBackend
+from llmcache.testing.twins import door_of
 from tests.backends.spied import Three
 from tests.backends.stores import FACTORIES, Make
-
-ASYNC = {
-    *("get", "get_many", "set", "set_many", "delete", "delete_many", "touch", "clear", "close"),
-    *("get_with_layer", "claim", "claimed", "end_claim"),
-}
-
-
-class Door:
-    """Calls a backend's sync methods or, with the same names, its async ones on one event loop."""
-
-    def __init__(self, backend: BaseBackend, runner: asyncio.Runner | None) -> None:
-        self.backend = backend
-        self._runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        if self._runner is None or name not in ASYNC:
-            return getattr(self.backend, name)
-        method, runner = getattr(self.backend, f"a{name}"), self._runner
-
-        def call(*args: Any) -> Any:
-            coroutine = method(*args)
-            assert iscoroutine(coroutine)
-            return runner.run(coroutine)
-
-        return call
-
 
 # Other threads see a test's tables only if the test runs in no transaction.
 DATABASE = pytest.mark.django_db(transaction=True)
@@ -69,11 +42,8 @@ def make(request: pytest.FixtureRequest, settings: Any) -> Iterator[Make]:
 @pytest.fixture(params=["sync", "async"])
 def door(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Turns a backend into one that is called through its sync or its async methods."""
-    if request.param == "sync":
-        yield lambda backend: Door(backend, None)
-        return
-    with asyncio.Runner() as runner:
-        yield lambda backend: Door(backend, runner)
+    with door_of(request.param) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -29,9 +29,10 @@ from llmcache.backends.s3 import S3Backend
 from llmcache.backends.semantic.local import LocalSemanticBackend
 from llmcache.backends.semantic.redis import RedisSemanticBackend
 from llmcache.conf import BackendSettings
+from llmcache.testing.store_contract import Make
 from tests.backends.routed import ALIAS, add_database
+from tests.thirdparty.store import SqliteBackend
 
-Make = Callable[..., BaseBackend]
 Factory = Callable[[pytest.FixtureRequest], Make]
 
 
@@ -224,6 +225,15 @@ def unknown(request: pytest.FixtureRequest) -> Make:
     )
 
 
+def third_party(request: pytest.FixtureRequest) -> Make:
+    place = directory(request) / "entries.sqlite3"
+
+    def make(**changes: Any) -> BaseBackend:
+        return SqliteBackend(BackendSettings(alias="sqlite", location=str(place), **changes))
+
+    return make
+
+
 FACTORIES: dict[str, Factory] = {
     "batched-redis": batched_redis,
     "database": database,
@@ -243,5 +253,6 @@ FACTORIES: dict[str, Factory] = {
     "s3": s3,
     "semantic-local": semantic_local,
     "semantic-redis": semantic_redis,
+    "third-party": third_party,
     "unknown-cache": unknown,
 }

@@ -12,8 +12,8 @@ from django.db import connections
 
 from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.django_database import DatabaseBackend
+from llmcache.testing.store_contract import A, B, digest
 from tests.backends.stores import Make
-from tests.backends.test_contract import A, B, digest
 
 
 def test_threads_share_one_store(make: Make) -> None:

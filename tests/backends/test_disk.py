@@ -96,9 +96,9 @@ def test_a_tilde_in_the_location_is_the_home_directory(
     [
         ("", {}, r"\['LOCATION'\] must name the directory"),
         ("/d", {"size_limt": 1}, "Did you mean 'size_limit'.*Known: eviction_policy"),
-        ("/d", {"size_limit": 0}, "size_limit.*an integer above 0"),
-        ("/d", {"size_limit": "1 GB"}, "size_limit.*an integer above 0"),
-        ("/d", {"timeout": -1}, "timeout.*a number above 0"),
+        ("/d", {"size_limit": 0}, "size_limit.*an integer from 1 up"),
+        ("/d", {"size_limit": "1 GB"}, "size_limit.*an integer from 1 up"),
+        ("/d", {"timeout": -1}, "timeout.*a number of seconds above 0"),
         ("/d", {"eviction_policy": "lru"}, "one of least-recently-stored, .*not 'lru'"),
     ],
 )
@@ -113,7 +113,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "diskcache", None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install django-llmcache\[disk\]"):
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "django-llmcache\[disk\]"'):
         disk("/d")
 
 

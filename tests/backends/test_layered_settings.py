@@ -101,3 +101,25 @@ def test_a_key_prefix_that_would_do_nothing_is_warned_about(tmp_path: Path) -> N
         backend: BaseBackend = build(described)
         assert [message.id for message in backend.check()] == ["llmcache.W105"]
         assert stores["tiered"].check() == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "above", "warned"),
+    [
+        ({}, {"TIMEOUT": 60}, False),
+        ({"TIMEOUT": 60}, {"TIMEOUT": 60}, False),
+        ({"TIMEOUT": 60}, {}, True),
+        ({"TIMEOUT": 86400}, {"TIMEOUT": 60}, True),
+        ({"TIMEOUT": None}, {"TIMEOUT": 60}, True),
+    ],
+)
+def test_a_layers_timeout_that_would_do_nothing_is_warned_about(
+    tmp_path: Path, layer: dict[str, Any], above: dict[str, Any], warned: bool
+) -> None:
+    aliases = settings(tmp_path)
+    aliases["fast"] |= layer
+    aliases["tiered"] |= above
+    with override_settings(LLMCACHE=aliases):
+        messages = stores["tiered"].check()
+        assert [message.id for message in messages] == ["llmcache.W105"] * warned
+        assert all("LLMCACHE['fast']['TIMEOUT']" in message.msg for message in messages)

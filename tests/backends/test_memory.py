@@ -190,9 +190,9 @@ def test_an_entry_costs_little_more_than_in_a_dict() -> None:
     ("options", "says"),
     [
         ({"max_entires": 5}, "Did you mean 'max_entries'.*Known: max_bytes, max_entries"),
-        ({"max_entries": 0}, "max_entries.*an integer above 0"),
-        ({"max_bytes": 1.5}, "max_bytes.*an integer above 0"),
-        ({"max_bytes": True}, "max_bytes.*an integer above 0"),
+        ({"max_entries": 0}, "max_entries.*an integer from 1 up"),
+        ({"max_bytes": 1.5}, "max_bytes.*an integer from 1 up"),
+        ({"max_bytes": True}, "max_bytes.*an integer from 1 up"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_remedy(options: dict[str, Any], says: str) -> None:

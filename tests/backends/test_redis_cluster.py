@@ -16,9 +16,8 @@ from llmcache.backends.base import CLAIM, Item
 from llmcache.backends.batched import BatchedBackend
 from llmcache.backends.redis import RedisBackend
 from llmcache.conf import BackendSettings
+from llmcache.testing.twins import Door
 from tests.backends.cluster_stores import (
-    Async,
-    Way,
     clustered,
     counted_keys,
     digest_on,
@@ -39,21 +38,11 @@ def patient(settings: Any) -> None:
     settings.LLMCACHE_CONFIG = {"BACKEND_TIMEOUT": 5.0}
 
 
-@pytest.fixture(params=["sync", "async"])
-def way(request: pytest.FixtureRequest) -> Iterator[Way]:
-    """Turns a store into one that is called by its sync or its async methods."""
-    if request.param == "sync":
-        yield lambda store: store
-        return
-    with asyncio.Runner() as runner:
-        yield lambda store: Async(store, runner)
-
-
 def test_entries_lie_on_all_nodes_under_the_names_of_a_single_server(
-    redis_cluster: Cluster, way: Way
+    redis_cluster: Cluster, door: Any
 ) -> None:
     store = clustered(redis_cluster.url)
-    way(store).set_many([Item(digest, digest.encode(), 60) for digest in MANY])
+    door(store).set_many([Item(digest, digest.encode(), 60) for digest in MANY])
     found = counted_keys(redis_cluster, store)
     assert sum(found) == len(MANY)
     assert all(found)
@@ -61,12 +50,12 @@ def test_entries_lie_on_all_nodes_under_the_names_of_a_single_server(
         BackendSettings(alias="s", location="redis://h", key_prefix=store.settings.key_prefix)
     )
     assert store.make_key(MANY[0]) == single.make_key(MANY[0])
-    assert way(store).clear() == len(MANY)
+    assert door(store).clear() == len(MANY)
     assert counted_keys(redis_cluster, store) == [0, 0, 0]
 
 
-def test_many_entries_take_one_round_trip_a_node(redis_cluster: Cluster, way: Way) -> None:
-    store = way(clustered(redis_cluster.url))
+def test_many_entries_take_one_round_trip_a_node(redis_cluster: Cluster, door: Any) -> None:
+    store = door(clustered(redis_cluster.url))
     store.set_many([Item(digest, b"1", 60) for digest in MANY])
     once_each = dict.fromkeys((node.port for node in redis_cluster.primaries), 1)
     with requests() as sent:
@@ -80,9 +69,9 @@ def test_many_entries_take_one_round_trip_a_node(redis_cluster: Cluster, way: Wa
     assert sent == once_each
 
 
-def test_one_node_that_is_named_and_there_is_enough(redis_cluster: Cluster, way: Way) -> None:
+def test_one_node_that_is_named_and_there_is_enough(redis_cluster: Cluster, door: Any) -> None:
     gone = "redis://127.0.0.1:1"
-    store = way(clustered(f"{gone},{redis_cluster.primaries[2].url}"))
+    store = door(clustered(f"{gone},{redis_cluster.primaries[2].url}"))
     store.set_many([Item(digest, b"1", 60) for digest in MANY])
     assert store.get_many(MANY) == dict.fromkeys(MANY, b"1")
     assert store.clear() == len(MANY)
@@ -97,15 +86,15 @@ def test_options_may_name_the_node(redis_cluster: Cluster) -> None:
 
 
 def test_a_server_that_is_no_cluster_is_said_to_be_none(
-    redis_server: RedisServer, way: Way
+    redis_server: RedisServer, door: Any
 ) -> None:
     with pytest.raises(redis.RedisError, match="cluster support disabled"):
-        way(clustered(redis_server.url)).get(MANY[0])
+        door(clustered(redis_server.url)).get(MANY[0])
 
 
-def test_no_node_that_is_there_is_an_error(way: Way) -> None:
+def test_no_node_that_is_there_is_an_error(door: Any) -> None:
     with pytest.raises(redis.ConnectionError):
-        way(clustered("redis://127.0.0.1:1,redis://127.0.0.1:2")).get(MANY[0])
+        door(clustered("redis://127.0.0.1:1,redis://127.0.0.1:2")).get(MANY[0])
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +105,11 @@ def moving_cluster() -> Iterator[Cluster]:
 
 
 def test_a_slot_that_has_moved_is_found_and_its_place_remembered(
-    moving_cluster: Cluster, way: Way
+    moving_cluster: Cluster, door: Any
 ) -> None:
     store = clustered(moving_cluster.url)
     source, target = moving_cluster.primaries[1:]
-    steps, digest = way(store), digest_on(moving_cluster, source, store)
+    steps, digest = door(store), digest_on(moving_cluster, source, store)
     steps.set_many([Item(name, b"old", 60) for name in {digest, *MANY}])
     moving_cluster.move(store.make_key(digest), target)
     assert steps.get_many({digest, *MANY}) == dict.fromkeys({digest, *MANY}, b"old")
@@ -135,11 +124,11 @@ STEPS = ["get", "get_many", "set", "replace", "touch", "delete", "claim"]
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("done", [True, False], ids=["moved", "on its way"])
 def test_every_step_reaches_keys_that_move(
-    moving_cluster: Cluster, way: Way, step: str, done: bool
+    moving_cluster: Cluster, door: Any, step: str, done: bool
 ) -> None:
     store = clustered(moving_cluster.url)
     source, target = moving_cluster.primaries[1:]
-    steps, digest = way(store), digest_on(moving_cluster, source, store)
+    steps, digest = door(store), digest_on(moving_cluster, source, store)
     steps.set(digest, b"there", 60)
     moving_cluster.move(store.make_key(digest), target, finish=done)
     if step == "get":
@@ -251,9 +240,9 @@ def read_from_replicas(cluster: Cluster) -> tuple[RedisBackend, str, str]:
     return store, digest, elsewhere
 
 
-def test_reads_go_to_replicas_where_there_are_any(replicated_cluster: Cluster, way: Way) -> None:
+def test_reads_go_to_replicas_where_there_are_any(replicated_cluster: Cluster, door: Any) -> None:
     store, digest, elsewhere = read_from_replicas(replicated_cluster)
-    steps = way(store)
+    steps = door(store)
     assert steps.get_many([digest, elsewhere]) == {digest: b"1", elsewhere: b"2"}
     with requests() as sent:
         assert steps.get(digest) == b"1"
@@ -265,7 +254,7 @@ def test_a_replica_that_is_gone_costs_no_hit(frail_cluster: Cluster) -> None:
     store, digest, _ = read_from_replicas(frail_cluster)
     other, again, _ = read_from_replicas(frail_cluster)
     with asyncio.Runner() as runner:
-        steps = Async(other, runner)
+        steps = Door(other, runner)
         assert (store.get(digest), steps.get(again)) == (b"1", b"1")
         frail_cluster.replicas[0].kill()
         assert (store.get(digest), steps.get(again)) == (b"1", b"1")
@@ -291,10 +280,10 @@ def test_a_password_is_used_for_all_nodes_and_never_shown() -> None:
 
 
 def test_what_must_be_known_at_once_is_asked_of_the_primary(
-    replicated_cluster: Cluster, way: Way
+    replicated_cluster: Cluster, door: Any
 ) -> None:
     store, digest, _ = read_from_replicas(replicated_cluster)
-    steps, first = way(store), replicated_cluster.primaries[0]
+    steps, first = door(store), replicated_cluster.primaries[0]
     owner = replicated_cluster.owner
     claimed = next(d for d in digests() if owner(store._claim_key(d)) is first)
     slot = next(f"{d}-w" for d in digests() if owner(store.make_key(f"{d}-w")) is first)

@@ -20,7 +20,7 @@ from django.test import override_settings
 from llmcache import caching
 from llmcache.backends import redis_cluster
 from llmcache.backends.base import Item
-from tests.backends.cluster_stores import Async, Way, clustered, digest_on, digests, requests
+from tests.backends.cluster_stores import clustered, digest_on, digests, requests
 from tests.backends.stores import unique
 from tests.doors import AsyncDoor, SyncDoor
 from tests.servers.redis_cluster import Cluster, own_cluster, until
@@ -36,16 +36,6 @@ def quick(settings: Any) -> None:
         "BREAKER_THRESHOLD": 2,
         "BREAKER_COOLDOWN": 600,
     }
-
-
-@pytest.fixture(params=["sync", "async"])
-def way(request: pytest.FixtureRequest) -> Iterator[Way]:
-    """Turns a store into one that is called by its sync or its async methods."""
-    if request.param == "sync":
-        yield lambda store: store
-        return
-    with asyncio.Runner() as runner:
-        yield lambda store: Async(store, runner)
 
 
 @pytest.fixture(params=[SyncDoor, AsyncDoor])
@@ -78,10 +68,10 @@ def hang(lasting_cluster: Cluster) -> Iterator[Callable[[], None]]:
     until(lambda: bool(node.ask("PING")), "the node did not wake up")
 
 
-def filled(cluster: Cluster, way: Way) -> tuple[Any, list[str], list[str]]:
+def filled(cluster: Cluster, door: Any) -> tuple[Any, list[str], list[str]]:
     """A store that has all MANY, and which of them are on the first node, and which are not."""
     store = clustered(cluster.url)
-    steps = way(store)
+    steps = door(store)
     steps.set_many([Item(digest, digest.encode(), 60) for digest in MANY])
     first = cluster.primaries[0]
     here = [digest for digest in MANY if cluster.owner(store.make_key(digest)) is first]
@@ -91,11 +81,11 @@ def filled(cluster: Cluster, way: Way) -> tuple[Any, list[str], list[str]]:
 def test_a_node_that_hangs_takes_its_own_entries_only(
     lasting_cluster: Cluster,
     hang: Callable[[], None],
-    way: Way,
+    door: Any,
     counted: Callable[[str], int],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    steps, here, others = filled(lasting_cluster, way)
+    steps, here, others = filled(lasting_cluster, door)
     port = lasting_cluster.primaries[0].port
     hang()
     with requests() as sent, caplog.at_level(logging.WARNING, "llmcache"):
@@ -111,12 +101,12 @@ def test_a_node_that_hangs_takes_its_own_entries_only(
 def test_a_node_that_keeps_failing_is_left_alone_until_it_is_tried_again(
     lasting_cluster: Cluster,
     hang: Callable[[], None],
-    way: Way,
+    door: Any,
     counted: Callable[[str], int],
     caplog: pytest.LogCaptureFixture,
     settings: Any,
 ) -> None:
-    steps, here, others = filled(lasting_cluster, way)
+    steps, here, others = filled(lasting_cluster, door)
     port = lasting_cluster.primaries[0].port
     hang()
     for _ in range(2):
@@ -138,7 +128,7 @@ def test_a_node_that_keeps_failing_is_left_alone_until_it_is_tried_again(
     assert counted("node_skipped") == 2
     hang()
     settings.LLMCACHE_CONFIG = {"BACKEND_TIMEOUT": 0.5, "BREAKER_COOLDOWN": 0.05}
-    steps, here, _ = filled(lasting_cluster, way)
+    steps, here, _ = filled(lasting_cluster, door)
     hang()
     for _ in range(5):
         with pytest.raises(FAILURES):
@@ -200,9 +190,9 @@ def ask(site: Any, text: str) -> Any:
 
 
 def test_of_many_writes_those_to_other_nodes_arrive_and_the_failure_is_told(
-    lasting_cluster: Cluster, hang: Callable[[], None], way: Way
+    lasting_cluster: Cluster, hang: Callable[[], None], door: Any
 ) -> None:
-    steps, _, others = filled(lasting_cluster, way)
+    steps, _, others = filled(lasting_cluster, door)
     hang()
     with pytest.raises(FAILURES):
         steps.set_many([Item(digest, b"new", 60) for digest in MANY])
@@ -210,11 +200,11 @@ def test_of_many_writes_those_to_other_nodes_arrive_and_the_failure_is_told(
 
 
 def test_a_node_that_hangs_is_no_place_to_learn_of_the_others_for_long(
-    lasting_cluster: Cluster, hang: Callable[[], None], way: Way
+    lasting_cluster: Cluster, hang: Callable[[], None], door: Any
 ) -> None:
     first, second, _ = lasting_cluster.primaries
     store = clustered(f"{first.url},{second.url}")
-    steps = way(store)
+    steps = door(store)
     digest = digest_on(lasting_cluster, second, store)
     hang()
     with pytest.raises(FAILURES):
@@ -249,9 +239,9 @@ def test_a_node_that_cannot_be_reached_takes_no_time_of_the_others(
 
 
 def test_an_answer_that_comes_too_late_is_taken_for_no_other(
-    lasting_cluster: Cluster, hang: Callable[[], None], way: Way
+    lasting_cluster: Cluster, hang: Callable[[], None], door: Any
 ) -> None:
-    steps, here, others = filled(lasting_cluster, way)
+    steps, here, others = filled(lasting_cluster, door)
     hang()
     assert steps.get_many([here[0], others[0]]) == {others[0]: others[0].encode()}
     waking = threading.Timer(0.2, hang)  # while the next one waits for its own

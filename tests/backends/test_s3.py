@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -138,34 +137,6 @@ def test_an_entry_that_s3_refuses_to_delete_is_an_error(store: S3Backend) -> Non
     on(store, "provide-client-params.s3.DeleteObjects", never_matching)
     with pytest.raises(NotDeleted, match="1 entries stay in S3: PreconditionFailed"):
         store.clear()
-
-
-# --- add ---
-
-
-def test_add_stores_only_where_no_live_entry_is(store: S3Backend) -> None:
-    assert store.add(A, b"first", 60) is True
-    assert store.add(A, b"second", 60) is False
-    assert store.get(A) == b"first"
-    expire(store, B)
-    assert store.add(B, b"new", None) is True
-    assert store.get(B) == b"new"
-
-
-@pytest.mark.parametrize("before", ["absent", "expired"])
-def test_of_many_that_add_at_once_one_does(store: S3Backend, before: str) -> None:
-    if before == "expired":
-        expire(store, A)
-    start = threading.Barrier(8)
-
-    def add(number: int) -> bool:
-        start.wait()
-        return store.add(A, str(number).encode(), 60)
-
-    with ThreadPoolExecutor(8) as pool:
-        added = list(pool.map(add, range(8)))
-    assert added.count(True) == 1
-    assert store.get(A) == str(added.index(True)).encode()
 
 
 # --- races ---

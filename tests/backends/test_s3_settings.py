@@ -33,8 +33,8 @@ def test_secrets_are_in_no_repr_and_no_error() -> None:
         ("s3://", {}, "must be like s3://bucket/prefix"),
         ("https://bucket.s3.amazonaws.com", {}, "must be like s3://bucket/prefix"),
         ("s3://b", {"region": "eu"}, "Did you mean 'region_name'.*Known: addressing_style"),
-        ("s3://b", {"timeout": 0}, "timeout.*a number above 0"),
-        ("s3://b", {"max_pool_connections": 1.5}, "max_pool_connections.*an integer above 0"),
+        ("s3://b", {"timeout": 0}, "timeout.*a number of seconds above 0"),
+        ("s3://b", {"max_pool_connections": 1.5}, "max_pool_connections.*an integer from 1 up"),
         ("s3://b", {"config": {"retrys": 1}}, "botocore.config.Config does not take.*retrys"),
         ("s3://b", {"config": "fast"}, "botocore.config.Config does not take"),
         ("s3://b", {"addressing_style": "pat"}, "addressing_style"),
@@ -57,7 +57,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install django-llmcache\[s3\]"):
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "django-llmcache\[s3\]"'):
         S3Backend(BackendSettings(alias="s3", location="s3://bucket"))
 
 

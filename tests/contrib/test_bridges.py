@@ -25,7 +25,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
 ) -> None:
     monkeypatch.delitem(sys.modules, f"llmcache.contrib.{bridge}", raising=False)
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
-    with pytest.raises(ImproperlyConfigured, match=rf"pip install django-llmcache\[{extra}\]"):
+    with pytest.raises(ImproperlyConfigured, match=rf'pip install "django-llmcache\[{extra}\]"'):
         import_module(f"llmcache.contrib.{bridge}")
 
 

@@ -22,10 +22,10 @@ from llmcache.backends.base import BaseBackend
 from llmcache.contrib import entries
 from llmcache.contrib.langchain import DjangoLLMCache
 from llmcache.envelope import seal
-from llmcache.exceptions import UnsupportedOperation
+from llmcache.exceptions import NotRepeatable, UnsupportedOperation
 from llmcache.models import Call, Entry
 from llmcache.recorder import flush
-from llmcache.refreshing import NotRepeatable, refresh
+from llmcache.refreshing import refresh
 from tests.contrib.langchain_models import Counted, Model, Run, outcomes
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -23,7 +23,7 @@ def without_the_collector() -> Iterator[None]:
     gc.enable()
 
 
-class Value(str):
+class Value(str):  # noqa: SLOT000 - its reference count is watched through a weak reference
     """An argument that can be watched."""
 
 

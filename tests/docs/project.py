@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from packaging.requirements import Requirement
 
 from tests.docs import installed
@@ -31,18 +32,33 @@ class Project:
     """The directory of a page's project.
 
     Attributes:
+        python: the interpreter that its commands run in.
         port: where its web server listens, in place of the usual one.
         places: addresses of the page, and what is at hand for them.
         printed: what each command has printed, by its line; the last run counts.
     """
 
-    def __init__(self, directory: Path, provider: Provider, **places: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        provider: Provider | None = None,
+        *,
+        python: str = sys.executable,
+        **places: str,
+    ) -> None:
         self.directory = directory
         self.provider = provider
+        self.python = python
         self.port = free_port()
-        self.places = {"https://api.openai.com/v1": provider.base_url, **places}
+        self.places = {"https://api.openai.com/v1": provider.base_url} if provider else {}
+        self.places |= places
         self.environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         self.printed: dict[str, str] = {}
+
+    @property
+    def settings(self) -> Path:
+        """The file of the project's settings."""
+        return self.directory / "mysite/settings.py"
 
     def follow(self, page: str, programs: dict[str, Step]) -> None:
         """Do what a page says, from its top.
@@ -68,7 +84,7 @@ class Project:
             (self.directory / block.file).write_text(code)
             return
         assert settings_of(code), f"{block.place} is neither a file nor settings"
-        with (self.directory / "mysite/settings.py").open("a") as settings:
+        with self.settings.open("a") as settings:
             settings.write(code)
 
     def do(self, line: str) -> str:
@@ -98,7 +114,7 @@ class Project:
 
     def _run(self, arguments: list[str]) -> str:
         done = subprocess.run(
-            [sys.executable, *arguments],
+            [self.python, *arguments],
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -125,7 +141,7 @@ class Project:
         log = self.directory / f"{program}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, *start, *words, *more],
+                [self.python, *start, *words, *more],
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -141,6 +157,17 @@ class Project:
             finally:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def signed_in(base: str, username: str, password: str) -> Iterator[httpx.Client]:
+    """A browser of somebody who has signed in to the admin of the site at `base`."""
+    with httpx.Client(base_url=base, follow_redirects=True, timeout=30) as browser:
+        form = browser.get("/admin/login/").text
+        (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+        said = {"username": username, "password": password, "csrfmiddlewaretoken": token}
+        browser.post("/admin/login/?next=/admin/", data=said).raise_for_status()
+        yield browser
 
 
 def text_of(html: str) -> str:

@@ -85,7 +85,7 @@ class Stage:
                         del sys.modules[name]
 
     def _stand_in(self, upstream: BaseUpstream) -> BaseUpstream:
-        if isinstance(upstream, FakeUpstream):
+        if not upstream.is_live:
             return upstream
         if upstream not in self._stand_ins:
             self._stand_ins[upstream] = StandIn(upstream)

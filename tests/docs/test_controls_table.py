@@ -9,7 +9,8 @@ import pytest
 
 import llmcache
 from llmcache import controls
-from llmcache.http.cache_control import CLIENTS_MAY, controls_of
+from llmcache.configuration import CLIENTS_MAY
+from llmcache.http.cache_control import controls_of
 from llmcache.virtual_keys import ALWAYS_ALLOWED, NEVER_ALLOWED
 from tests.docs.blocks import PAGES
 

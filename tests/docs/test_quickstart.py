@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import httpx
-
 from tests.docs.blocks import PAGES, blocks
-from tests.docs.project import Project, text_of
+from tests.docs.project import Project, signed_in, text_of
 from tests.servers.provider import Provider
 
 WHO = {"username": "ada", "password": "a long one"}
@@ -53,10 +51,7 @@ def test_the_page_leads_from_nothing_to_a_hit_in_the_admin(
 
 def look(base: str, address: str) -> str:
     """The text of a page of the admin, after signing in."""
-    with httpx.Client(base_url=base, follow_redirects=True, timeout=30) as browser:
-        form = browser.get("/admin/login/").text
-        (token,) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
-        browser.post("/admin/login/", data={**WHO, "csrfmiddlewaretoken": token})
+    with signed_in(base, **WHO) as browser:
         page = browser.get(address)
     assert page.status_code == 200
     return text_of(page.text)

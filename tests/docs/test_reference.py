@@ -207,7 +207,9 @@ def test_every_argument_of_a_command_has_a_help_text() -> None:
 
 
 def test_every_public_name_is_told_and_can_be_imported() -> None:
-    told = re.findall(r"^\.\. (?:auto\w+|py:data):: ([\w.]+)$", PAGES["api"].read_text(), re.M)
+    told = re.findall(
+        r"^\.\. (?:auto\w+|py:data):: ([\w.]+)$", PAGES["api"].read_text(), re.MULTILINE
+    )
     public = {f"llmcache.{name}" for name in (*llmcache.__all__, "cache", "callbacks")}
     assert public <= set(told)
     for path in told:

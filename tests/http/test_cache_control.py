@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcache.configuration import CLIENTS_MAY
 from llmcache.controls import parse
-from llmcache.http.cache_control import CLIENTS_MAY, controls_of
+from llmcache.http.cache_control import controls_of
 
 
 @pytest.mark.parametrize(

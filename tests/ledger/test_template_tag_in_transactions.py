@@ -8,13 +8,10 @@ import pytest
 from django.db import connections, transaction
 from django.template import Context, Template
 
-from llmcache import events
-
 
 @pytest.fixture
 def unmigrated(database: str) -> Iterator[str]:
     """The alias of a database in which the table of the figures is missing."""
-    events._said.clear()
 
     def rename(old: str, new: str) -> None:
         with connections[database].cursor() as cursor:

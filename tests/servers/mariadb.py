@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from getpass import getuser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -51,6 +51,14 @@ def database_settings(url: str) -> dict[str, Any]:
     }
 
 
+def url(settings: dict[str, Any]) -> str:
+    """An entry of DATABASES as a MariaDB URL."""
+    name, *login, host, port = (
+        quote(settings[key], safe="") for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+    )
+    return f"mysql://{':'.join(login)}@{host}:{port}/{name}"
+
+
 def _program(name: str) -> str:
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
@@ -81,9 +89,9 @@ def running() -> Iterator[dict[str, Any]]:
         Missing: there is no URL, and no server or no driver is installed.
     """
     use_driver()
-    url = os.environ.get("LLMCACHE_TEST_MARIADB_URL", "")
-    if url:
-        yield database_settings(url)
+    given = os.environ.get("LLMCACHE_TEST_MARIADB_URL", "")
+    if given:
+        yield database_settings(given)
         return
     server = _program("mariadbd")
     with room_for_sockets() as name:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
@@ -29,6 +29,14 @@ def database_settings(url: str) -> dict[str, Any]:
     }
 
 
+def url(settings: dict[str, Any]) -> str:
+    """An entry of DATABASES as a PostgreSQL URL."""
+    name, *login, host, port = (
+        quote(settings[key], safe="") for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+    )
+    return f"postgresql://{':'.join(login)}@:{port}/{name}?host={host}"
+
+
 @contextmanager
 def running() -> Iterator[dict[str, Any]]:
     """A server, as an entry of DATABASES.
@@ -36,9 +44,9 @@ def running() -> Iterator[dict[str, Any]]:
     Raises:
         ImportError: there is no URL and the wheel is not installed.
     """
-    url = os.environ.get("LLMCACHE_TEST_DATABASE_URL", "")
-    if url:
-        yield database_settings(url)
+    given = os.environ.get("LLMCACHE_TEST_DATABASE_URL", "")
+    if given:
+        yield database_settings(given)
         return
     with own_server() as server:
         yield server.settings

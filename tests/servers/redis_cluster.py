@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import redis
 
 from tests.servers.ports import Missing
 from tests.servers.redis import RedisServer, plain_server
@@ -33,6 +32,8 @@ class Node(RedisServer):
 
     def ask(self, *command: Any) -> Any:
         """The reply to one command."""
+        import redis
+
         with redis.Redis(
             port=self.port, password=self.password, protocol=2, socket_timeout=5
         ) as client:
@@ -100,6 +101,8 @@ class Cluster:
 
 def until(ready: Callable[[], bool], what: str, seconds: float = 30) -> None:
     """Return once something is so; raise if it takes too long."""
+    import redis
+
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(redis.RedisError, OSError):

@@ -64,7 +64,7 @@ class Said:
 
 def right_answer(tenant: str, model: str, text: str) -> str:
     """What nobody else's question is answered with."""
-    return sha256("\0".join((tenant, model, text)).encode()).hexdigest()
+    return sha256(f"{tenant}\0{model}\0{text}".encode()).hexdigest()
 
 
 def answer(tenant: str, model: str, text: str, edition: int, made: float) -> str:

@@ -13,10 +13,9 @@ from django.utils import timezone
 
 import llmcache
 from llmcache import jobs, maintenance, recorder, refreshing, task_queue, writer
-from llmcache.exceptions import UpstreamError
-from llmcache.maintenance import EntryGone
+from llmcache.exceptions import EntryGone, NotRepeatable, UpstreamError
 from llmcache.models import Entry, RecordBatch
-from llmcache.refreshing import NotRepeatable, refresh
+from llmcache.refreshing import refresh
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
 

@@ -74,4 +74,4 @@ def test_a_missing_httpx2_is_told_with_what_to_install(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "pip install django-llmcache[httpx2]" in done.stderr
+    assert 'pip install "django-llmcache[httpx2]"' in done.stderr

@@ -62,8 +62,8 @@ def test_without_the_package_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "litellm", None)
-    monkeypatch.setattr("llmcache.upstreams.litellm.find_spec", lambda name: None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install 'django-llmcache\[litellm\]'"):
+    monkeypatch.setattr("llmcache.packages.find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "django-llmcache\[litellm\]"'):
         LiteLLMUpstream(ProviderSettings(name="lite"))
 
 

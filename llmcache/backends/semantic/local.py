@@ -11,7 +11,6 @@ from itertools import islice
 from time import time
 from typing import Any, ClassVar, Final
 
-from llmcache.backends import options
 from llmcache.backends.disk import DEFAULTS as ENTRIES
 from llmcache.backends.disk import DiskBackend
 from llmcache.backends.semantic.base import MATCHING, Neighbour, SemanticBackend, Vector
@@ -21,6 +20,7 @@ from llmcache.backends.semantic.local_graphs import Graphs
 from llmcache.backends.semantic.local_rows import NEVER, Row, VectorRows
 from llmcache.backends.semantic.places import FLOAT, place, split_options
 from llmcache.conf import BackendSettings
+from llmcache.packages import require_package
 
 DEFAULTS: Final = {"memory_limit": 1024 * 1024 * 1024}
 # diskcache's own check deletes a file without "cache.db" in its name.
@@ -48,12 +48,12 @@ class LocalSemanticBackend(SemanticBackend, DiskBackend):
     defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
-        own, rest = split_options(settings, DEFAULTS, ENTRIES)
+        # Before what it builds on looks for its own part: one extra brings all.
+        for package in ("diskcache", "numpy", "usearch"):
+            require_package(settings.setting, package, "semantic")
+        options, rest = split_options(settings, DEFAULTS, ENTRIES)
         super().__init__(rest)
-        for package in ("numpy", "usearch"):
-            options.require_package(settings, package, "semantic")
-        limit = own["memory_limit"]
-        self._memory_limit: int = options.positive(settings, "memory_limit", limit, whole=True)
+        self._memory_limit = options.whole("memory_limit")
         self._file = VectorFile(
             self._directory / _FILE, self._timeout, lambda: self.cache.transact()
         )

@@ -86,7 +86,8 @@ class Graphs:
 
     def _build(self, copy: Copy, closed: threading.Event) -> None:
         if copy.graph is not None:
-            return self._extend(copy, closed)
+            self._extend(copy, closed)
+            return
         # Processes that start together need one and the same graph: one builds it, the others load.
         with _turn(self._of_all, closed):
             self._extend(copy, closed)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final
 
-from llmcache.backends import options
 from llmcache.backends.semantic.base import MATCHING
 from llmcache.conf import BackendSettings
+from llmcache.options import Options
 
 FLOAT: Final = 4
 """Bytes of one float32."""
@@ -34,8 +34,8 @@ def place(owner: str, partition: str, space: str, size: int) -> str:
 
 def split_options(
     settings: BackendSettings, own: dict[str, Any], entries: dict[str, Any]
-) -> tuple[dict[str, Any], BackendSettings]:
-    """The semantic store's own OPTIONS, and the settings without them.
+) -> tuple[Options, BackendSettings]:
+    """The semantic store's OPTIONS, and the settings of its exact store, without its own.
 
     Args:
         own, entries: the OPTIONS of the semantic and of its exact store, with their defaults.
@@ -43,6 +43,6 @@ def split_options(
     Raises:
         ImproperlyConfigured: a name that neither knows and that is none of `MATCHING`.
     """
-    given = options.read(settings, {**entries, **own, **dict.fromkeys(MATCHING)})
+    given = Options(settings, {**entries, **own, **dict.fromkeys(MATCHING)})
     rest = {key: value for key, value in settings.options.items() if key not in own}
-    return {key: given[key] for key in own}, replace(settings, options=rest)
+    return given, replace(settings, options=rest)

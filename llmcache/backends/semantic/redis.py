@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache.backends import options
 from llmcache.backends.base import run_in_thread
 from llmcache.backends.redis import DEFAULTS as ENTRIES
 from llmcache.backends.redis import RedisBackend
@@ -18,6 +17,7 @@ from llmcache.backends.semantic.places import split_options
 from llmcache.backends.semantic.redis_steps import SemanticSteps, Steps
 from llmcache.backends.semantic.redis_vectors import Command, Layout
 from llmcache.conf import BackendSettings
+from llmcache.packages import require_package
 
 T = TypeVar("T")
 
@@ -43,15 +43,11 @@ class RedisSemanticBackend(SemanticBackend, RedisBackend):
     defaults: ClassVar[Mapping[str, Any]] = {**ENTRIES, **MATCHING, **DEFAULTS}
 
     def __init__(self, settings: BackendSettings) -> None:
-        own, rest = split_options(settings, DEFAULTS, ENTRIES)
+        # Before what it builds on looks for its own part: one extra brings all.
+        require_package(settings.setting, "redisvl", "semantic")
+        options, rest = split_options(settings, DEFAULTS, ENTRIES)
         super().__init__(rest)
-        options.require_package(settings, "redisvl", "semantic")
-        self._algorithm: str = own["algorithm"]
-        if self._algorithm not in _ALGORITHMS:
-            raise ImproperlyConfigured(
-                f"LLMCACHE[{self.alias!r}]['OPTIONS']['algorithm'] must be one of "
-                f"{', '.join(_ALGORITHMS)}, not {self._algorithm!r}."
-            )
+        self._algorithm = options.one_of("algorithm", _ALGORITHMS)
         if self.in_cluster:
             raise ImproperlyConfigured(
                 f"LLMCACHE[{self.alias!r}] names a Redis Cluster, whose nodes search only what "

@@ -7,11 +7,11 @@ or the dimension of an index to make. What a generator returns is the operation'
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from llmcache.backends.redis_commands import batches
+from llmcache.backends.redis_wire import batches, good
 from llmcache.backends.semantic.base import Neighbour, Vector
 from llmcache.backends.semantic.places import FLOAT, place
 from llmcache.backends.semantic.redis_vectors import Command, Layout, Row, total
@@ -26,8 +26,6 @@ _ADDED: Final = 32
 # Dead vectors may crowd out live ones: each round removes what it meets and looks further.
 _ROUNDS: Final = 5
 _WIDER: Final = 8
-
-
 # Left to itself the server compares all vectors of a place that it would find faster in the graph,
 # where they are many of the graph's; how many is asked now and then.
 _BY_GRAPH: Final = " HYBRID_POLICY BATCHES"
@@ -68,7 +66,7 @@ class SemanticSteps:
             for dimension in {len(vector.data) // FLOAT for vector in batch} - self._indexed:
                 yield dimension
                 self._indexed.add(dimension)
-            _good((yield [one for vector in batch for one in self._layout.add(vector)]))
+            good((yield [one for vector in batch for one in self._layout.add(vector)]))
 
     def nearest(
         self, partition: str, space: str, data: bytes, limit: int
@@ -119,7 +117,7 @@ class SemanticSteps:
         rows = self._layout.read_bare(reply)
         if not rows:
             return rows
-        replies = _good((yield [("EXISTS", self._layout.prefix + row.digest) for row in rows]))
+        replies = good((yield [("EXISTS", self._layout.prefix + row.digest) for row in rows]))
         checked = zip(rows, replies, strict=True)
         return [row._replace(live=row.live and bool(exists)) for row, exists in checked]
 
@@ -141,27 +139,20 @@ class SemanticSteps:
             return 0
         # Each index lists the hashes of all dimensions; one made just now has not seen them all.
         counts = [self._layout.count(int(name[len(head) :])) for name in own]
-        return max(map(total, _good((yield counts))))
+        return max(map(total, good((yield counts))))
 
     def delete(self, digests: list[str]) -> Steps[int]:
         removed = 0
         for batch in batches(digests):
             entries = (self._layout.prefix + digest for digest in batch)
             vectors = (self._layout.head + digest for digest in batch)
-            removed += _good((yield [("UNLINK", *entries), ("UNLINK", *vectors)]))[0]
+            removed += good((yield [("UNLINK", *entries), ("UNLINK", *vectors)]))[0]
         return removed
 
     def touch(self, digest: str, ttl: float | None) -> Steps[bool]:
-        return bool(_good((yield self._layout.touch(digest, ttl)))[0])
+        return bool(good((yield self._layout.touch(digest, ttl)))[0])
 
 
 def lacks_search(error: Exception) -> bool:
     """Whether it is a server's answer to a command of a module that it doesn't have."""
     return "unknown command" in str(error).lower()
-
-
-def _good(replies: Sequence[Any]) -> Sequence[Any]:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies

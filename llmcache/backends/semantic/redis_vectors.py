@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from llmcache.backends.keyspace import Keyspace
-from llmcache.backends.redis_commands import milliseconds
+from llmcache.backends.redis_wire import milliseconds
 from llmcache.backends.semantic.base import Neighbour, Vector
 from llmcache.backends.semantic.places import FLOAT, place
 from llmcache.text import clean

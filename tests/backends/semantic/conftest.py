@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from hashlib import sha256
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +12,11 @@ from numpy.typing import NDArray
 from llmcache.backends.base import Item
 from llmcache.backends.semantic.base import SemanticBackend, Vector
 from llmcache.backends.semantic.redis import RedisSemanticBackend
-from tests.backends.conftest import ASYNC, Door
+from llmcache.testing.store_contract import digest
 from tests.backends.stores import Make, semantic_local, semantic_redis
 
 FACTORIES = {"local": semantic_local, "redis": semantic_redis}
 Floats = NDArray[np.float32]
-
-
-def digest(name: object) -> str:
-    return sha256(str(name).encode()).hexdigest()
 
 
 def unit(*numbers: float) -> Floats:
@@ -64,16 +58,6 @@ def prompts(
     return [neighbour.prompt for neighbour in found]
 
 
-class SemanticDoor(Door):
-    """As `Door`, with the methods of semantic stores."""
-
-    def __getattr__(self, name: str) -> Any:
-        if self._runner is None or name not in ASYNC | {"add", "nearest"}:
-            return getattr(self.backend, name)
-        method, runner = getattr(self.backend, f"a{name}"), self._runner
-        return lambda *args: runner.run(method(*args))
-
-
 @pytest.fixture(params=sorted(FACTORIES))
 def make(request: pytest.FixtureRequest, settings: Any) -> Iterator[Make]:
     """Makes semantic stores of one kind at one place; closes them after the test."""
@@ -99,13 +83,3 @@ def drop(store: RedisSemanticBackend) -> None:
     for name in store.connections.primary.execute_command("FT._LIST"):
         if name.startswith(store._layout.head.encode()):
             store.connections.primary.execute_command("FT.DROPINDEX", name)
-
-
-@pytest.fixture(params=["sync", "async"])
-def door(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], SemanticDoor]]:
-    """Turns a store into one that is called through its sync or its async methods."""
-    if request.param == "sync":
-        yield lambda backend: SemanticDoor(backend, None)
-        return
-    with asyncio.Runner() as runner:
-        yield lambda backend: SemanticDoor(backend, runner)

@@ -268,9 +268,9 @@ def test_a_search_keeps_no_other_thread_busy(store: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"memory_limit": 0}, "memory_limit.*an integer above 0"),
+        ({"memory_limit": 0}, "memory_limit.*an integer from 1 up"),
         ({"memory_limt": 1}, "Did you mean 'memory_limit'"),
-        ({"size_limit": -1}, "size_limit.*an integer above 0"),
+        ({"size_limit": -1}, "size_limit.*an integer from 1 up"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_remedy(options: dict[str, Any], says: str) -> None:
@@ -283,7 +283,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImproperlyConfigured, match=r"pip install django-llmcache\[semantic\]"):
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "django-llmcache\[semantic\]"'):
         semantic("/d")
 
 

@@ -56,6 +56,24 @@ def few_entries(
     ]
 
 
+def idle_timeouts(backend: BaseBackend) -> list[CheckMessage]:
+    """A warning for each layer whose TIMEOUT says something else than that of the store above it,
+    which is the one that counts."""
+    written = getattr(settings, "LLMCACHE", {})
+    return [
+        Warning(
+            f"LLMCACHE[{layer.alias!r}]['TIMEOUT'] has no effect on what LLMCACHE"
+            f"[{backend.alias!r}] keeps in that layer.",
+            hint=f"Set LLMCACHE[{backend.alias!r}]['TIMEOUT']; leave the layer's out, or silence "
+            "this if calls also use the layer by itself.",
+            id="llmcache.W105",
+        )
+        for layer in backend.layers
+        if "TIMEOUT" in written.get(layer.alias, {})
+        and layer.settings.timeout != backend.settings.timeout
+    ]
+
+
 def one_slot(backend: BaseBackend) -> list[CheckMessage]:
     """A warning for a prefix that a Redis Cluster takes for all that places a key."""
     start = backend.prefix.find("{")
