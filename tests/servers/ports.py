@@ -26,6 +26,16 @@ def free_port() -> int:
         return port
 
 
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port now."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def room_for_sockets() -> tempfile.TemporaryDirectory[str]:
     """A new directory that a server can have Unix sockets in, however long TMPDIR is."""
     usual = tempfile.gettempdir()

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers.ports import Missing, free_port
+from tests.servers.ports import Missing, free_port, is_free
 
 BUCKET = "llmcache"
 _PORTS = (
@@ -51,18 +51,26 @@ def _binary() -> Path:
     return path
 
 
-def _port() -> int:
-    """A free port whose gRPC twin is a port too."""
-    while (port := free_port()) > 65_000 - _GRPC:
-        pass
-    return port
+def _ports() -> dict[str, int]:
+    """A free port for each part whose gRPC twin is free too, none of them twice."""
+    found: dict[str, int] = {}
+    taken: set[int] = set()
+    for name in _PORTS:
+        while True:
+            port = free_port()
+            twin = port + _GRPC
+            if twin < 2**16 and taken.isdisjoint((port, twin)) and is_free(twin):
+                break
+        taken |= {port, twin}
+        found[name] = port
+    return found
 
 
 @contextmanager
 def own_server() -> Iterator[S3Server]:
     """A server of the caller's own with one bucket."""
     binary = _binary()
-    ports = {name: _port() for name in _PORTS}
+    ports = _ports()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         flags = [f"-{name}={port}" for name, port in ports.items()]
         command = [
