@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -81,6 +83,14 @@ def _curl(words: list[str]) -> None:
     assert answer.headers["X-LLMCache-Outcome"] == "hit"
 
 
+def _nox(words: list[str]) -> None:
+    """See that the sessions are there; running them takes hours."""
+    asked = words[: words.index("--")] if "--" in words else words
+    command = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--list", *asked]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def _celery(words: list[str]) -> None:
     from celery.bin.worker import worker
 
@@ -97,4 +107,5 @@ _KNOWN: Final[dict[tuple[str, ...], Callable[[list[str]], Any]]] = {
     ("celery",): _celery,
     ("curl",): _curl,
     ("make",): _make,
+    (".venv/bin/nox",): _nox,
 }
