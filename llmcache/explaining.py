@@ -22,6 +22,7 @@ from llmcache.exceptions import InvalidRequest
 from llmcache.models import Entry
 from llmcache.outcome import BYPASS, ERROR, HIT, MISS, STALE
 from llmcache.plans import Plan
+from llmcache.text import name_of
 
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _MOST_ITEMS: Final = 20
@@ -151,7 +152,7 @@ def _compare(call: Call, alias: str, found: list[Explanation]) -> None:
         Entry.objects.of_digests(one.digest for one in found).filter(alias=alias).defer("material")
     )
     entries = {entry.digest: entry for entry in own}
-    latest = Entry.objects.filter(model=call.model, kind=call.kind).order_by("-created")
+    latest = Entry.objects.filter(model=name_of(call.model), kind=call.kind).order_by("-created")
     missed = any(one.outcome not in (HIT, STALE) for one in found)
     others = list(latest.exclude(material="")[:_MOST_COMPARED]) if missed else []
     for one in found:

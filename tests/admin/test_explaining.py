@@ -196,3 +196,11 @@ def test_an_entry_that_the_store_has_lost_is_still_named(ask: Ask) -> None:
     (found,) = explaining.explain("completion", hello(), "default")
     assert (found.outcome, found.entry) == ("miss", entry)
     assert Entry.objects.get().created <= timezone.now()
+
+
+def test_a_model_whose_name_no_database_takes_has_neighbours_too() -> None:
+    odd = {**hello(), "model": "m\0" + "x" * 300}
+    llmcache.completion(**odd, temperature=0.5)
+    recorder.flush()
+    (found,) = explaining.explain("completion", odd, "default")
+    assert [list(near.differences) for near in found.neighbours] == [["params.temperature"]]

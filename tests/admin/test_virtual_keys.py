@@ -117,7 +117,7 @@ async def test_the_pages_fit_and_break_no_rule_of_the_policy(
     def fill() -> int:
         User.objects.create_superuser("admin", password="secret")
         keys = [
-            VirtualKey(name=name, shown=f"llmc-{name}", digest=name, scope=scope, budget=budget)
+            VirtualKey(name=name, shown=f"llmc-{name:.6}", digest=name, scope=scope, budget=budget)
             for name, scope, budget in (("shop", "tenant-1", 25.0), ("notebooks", "", None))
         ]
         VirtualKey.objects.bulk_create(keys)

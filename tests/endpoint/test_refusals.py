@@ -277,19 +277,34 @@ def test_a_key_that_is_revoked_is_not_good_when_the_database_goes_away(
         assert asked_again(caller, token) == 503
 
 
+TRIGGER = "CREATE TRIGGER read_only BEFORE UPDATE ON llmcache_virtualkey "
+READ_ONLY = {
+    "sqlite": (TRIGGER + "BEGIN SELECT RAISE(FAIL, 'read-only'); END", "DROP TRIGGER read_only"),
+    "mysql": (
+        TRIGGER + "FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'read-only'",
+        "DROP TRIGGER read_only",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION read_only() RETURNS trigger LANGUAGE plpgsql "
+        "AS $$ BEGIN RAISE EXCEPTION 'read-only'; END $$; "
+        + TRIGGER
+        + "FOR EACH ROW EXECUTE FUNCTION read_only()",
+        "DROP FUNCTION read_only CASCADE",
+    ),
+}
+
+
 def test_a_database_that_cannot_be_written_lets_keys_in(
     caller: Caller, key: Callable[..., str]
 ) -> None:
     token = key()
+    make, drop = READ_ONLY[connection.vendor]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TRIGGER read_only BEFORE UPDATE ON llmcache_virtualkey "
-            "BEGIN SELECT RAISE(FAIL, 'read-only'); END"
-        )
+        cursor.execute(make)
         try:
             assert caller.post("v1/chat/completions", CHAT, token).status_code == 200
         finally:
-            cursor.execute("DROP TRIGGER read_only")
+            cursor.execute(drop)
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -122,3 +122,17 @@ def test_every_guard_is_in_the_guide(name: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text()
 
     assert f"\n| `{name}` |" in page
+
+
+@pytest.mark.parametrize("option", ["shared", "narrowed"])
+@pytest.mark.parametrize(("share", "taken"), [(-0.1, False), (0, True), (1, True), (1.1, False)])
+def test_a_share_of_the_contrast_guard_is_from_0_to_1(
+    option: str, share: float, taken: bool
+) -> None:
+    if taken:
+        assert guards.build("S", {"contrast": {option: share}})
+    else:
+        with pytest.raises(ImproperlyConfigured, match=f"{option} must be a share"):
+            guards.build("S", {"contrast": {option: share}})
+    with pytest.raises(ImproperlyConfigured, match="most must not be negative, not -1"):
+        guards.build("S", {"contrast": {"most": -1}})
