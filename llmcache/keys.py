@@ -1,10 +1,9 @@
 """From a call to its key: canonical JSON, hashed.
 
-The rule: two calls share a key exactly when the same provider would get the same question in the
-same cache space. So the material is everything that is sent, those parameters included that we
-don't know, but for an explicit list of what cannot change the answer (`calls.UNKEYED`,
-`calls.TRANSPORT`). Canonical JSON keeps `1` and `"1"` apart and makes the order of arguments and of
-dict keys irrelevant.
+Two calls share a key exactly when the same provider would get the same question in the same cache
+space. So the material is all that is sent, unknown parameters included, but for a list of what
+cannot change the answer (`calls.UNKEYED`, `calls.TRANSPORT`). Canonical JSON keeps `1` and `"1"`
+apart and makes the order of arguments and of dict keys irrelevant.
 """
 
 from __future__ import annotations
@@ -53,8 +52,7 @@ SAFE_HEADERS: Final = frozenset(
         "x-request-id",
     }
 )
-SAFE_PREFIXES: Final = ("x-b3-", "x-datadog-", "x-stainless-")
-"""The beginnings of headers of tracers, and of what the official SDKs tell about themselves."""
+SAFE_PREFIXES: Final = ("x-b3-", "x-datadog-", "x-stainless-")  # of tracers, and of the SDKs
 
 
 class Uncacheable(LLMCacheError):

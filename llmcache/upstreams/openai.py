@@ -298,11 +298,8 @@ class OpenAICompatible(BaseUpstream):
     def _client_options(self) -> dict[str, Any]:
         most = self._options["max_connections"]
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
-        return {
-            "limits": limits,
-            "proxy": self._options["proxy"],
-            "verify": self._options["verify"],
-        }
+        proxy, verify = self._options["proxy"], self._options["verify"]
+        return {"limits": limits, "proxy": proxy, "verify": verify}
 
     # --- failures ---
 
