@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
@@ -121,7 +122,12 @@ class Visit:
 
     async def fits(self) -> None:
         """The page does not scroll sideways, and nothing on it was refused by the policy."""
-        wide = await self.page.evaluate("document.documentElement.scrollWidth")
+        # Until a new page has been laid out for the phone, it is as wide as on a desktop.
+        for _ in range(100):
+            wide = await self.page.evaluate("document.documentElement.scrollWidth")
+            if wide <= LOOKS[self.look]["viewport"]["width"]:
+                break
+            await asyncio.sleep(0.05)
         assert wide <= LOOKS[self.look]["viewport"]["width"]
         language = await self.page.evaluate("document.documentElement.lang")
         assert language.startswith(LOOKS[self.look].get("locale", "en"))

@@ -121,4 +121,4 @@ def test_a_store_without_its_package_is_refused_by_the_checks_with_the_extra(bac
         with override_settings(LLMCACHE={{"default": {alias!r}}}):
             print(*(message.msg for message in checks.run_checks() if message.is_serious()))
     """
-    assert f"pip install django-llmcache[{extra}]" in run(program)
+    assert f'pip install "django-llmcache[{extra}]"' in run(program)

@@ -32,6 +32,10 @@ class Door:
     def __init__(self, settings: Any, *, is_async: bool) -> None:
         self.is_async = is_async
         self._settings = settings
+        # A site in one language: else each language has answers of its own.
+        settings.MIDDLEWARE = [
+            name for name in settings.MIDDLEWARE if not name.endswith(".LocaleMiddleware")
+        ]
         self._runner = asyncio.Runner()
 
     def view(self, function: Callable[..., Any]) -> Any:

@@ -42,6 +42,7 @@ def test_a_stream_that_breaks_reaches_its_caller_and_is_not_stored(site_door: Do
     assert counted.calls == 2
 
 
+@pytest.mark.django_db  # Django looks at its connections when a response is closed
 def test_a_visitor_who_goes_away_closes_the_views_stream_and_nothing_is_stored(
     site_door: Door,
 ) -> None:

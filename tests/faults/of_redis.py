@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ class _Restartable:
             self.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_for(self.port, self.process)
+        with redis.Redis(port=self.port) as client:
+            while True:  # it listens before it has read its entries
+                with suppress(redis.exceptions.BusyLoadingError):
+                    client.ping()
+                    return
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)

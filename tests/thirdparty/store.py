@@ -48,7 +48,6 @@ class SqliteBackend(BaseBackend):
         # A connection for each: none is shared by threads, nor inherited by a forked child.
         connection = sqlite3.connect(self._path, timeout=self._timeout)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._level}")
             connection.execute(TABLE)
             with connection:
