@@ -8,6 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 READY = $(VENV)/.ready
 PYTEST_ARGS ?=
+DEVELOPMENT ?= -X dev
 SECONDS_EACH ?= 60
 SOAK_MINUTES ?= 10
 
@@ -47,7 +48,7 @@ demo: $(READY) compiled  ## ask a real model twice, then leave the example site 
 	$(BIN)/python -u manage.py demo $(if $(DEMO_EXIT),--no-serve)
 
 test: $(READY) compiled  ## the whole suite, in random order, on real servers: a quarter of an hour
-	$(BIN)/python -X dev -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python $(DEVELOPMENT) -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 test-bare:  ## the tests that need no extra, where none is installed
 	LLMCACHE_TEST_EXTRAS=none $(MAKE) --no-print-directory test EXTRAS= GROUP=bare VENV=$(BARE) \
