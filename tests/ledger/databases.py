@@ -35,25 +35,36 @@ class LedgerRouter:
         return (db == ALIAS) == (app_label == "llmcache")
 
 
+_made: dict[str, Any] = {}
+"""Of the second database: what `connections` is to know of it while it is in use."""
+
+
 @contextmanager
 def routed() -> Iterator[None]:
-    """This app's tables are in the second database."""
-    with override_settings(DATABASE_ROUTERS=[f"{__name__}.LedgerRouter"]):
-        yield
+    """This app's tables are in the second database. Afterwards nobody knows of it: Django's checks
+    ask every database that there is.
+    """
+    connections.settings[ALIAS] = _made[ALIAS]
+    try:
+        with override_settings(DATABASE_ROUTERS=[f"{__name__}.LedgerRouter"]):
+            yield
+    finally:
+        del connections.settings[ALIAS]
 
 
 def add(settings: dict[str, Any]) -> None:
     """Make this the second database, with all tables made from nothing."""
-    known = connections.configure_settings({"default": {}, ALIAS: settings})
-    connections.settings[ALIAS] = known[ALIAS]
+    _made[ALIAS] = connections.configure_settings({"default": {}, ALIAS: settings})[ALIAS]
     with routed():
         call_command("migrate", database=ALIAS, verbosity=0)
 
 
 def remove() -> None:
     """There is no second database any more."""
-    connections[ALIAS].close()
-    del connections[ALIAS], connections.settings[ALIAS]
+    with routed():
+        connections[ALIAS].close()
+        del connections[ALIAS]
+    _made.clear()
 
 
 def empty() -> None:
