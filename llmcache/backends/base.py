@@ -161,7 +161,9 @@ class BaseBackend:
         )
 
     def iterate(self) -> Iterator[str]:
-        """The digests of the live entries under this alias's prefix, in no order, lazily."""
+        """The digests of the live entries under this alias's prefix, in no order, lazily. One may
+        be repeated where others are written meanwhile.
+        """
         raise UnsupportedOperation(f"{type(self).__name__} cannot list its entries.")
 
     def sweep(self, limit: int = 1000) -> int:
