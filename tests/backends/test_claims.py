@@ -17,6 +17,7 @@ from llmcache.backends.memory import MemoryBackend
 from llmcache.backends.s3 import S3Backend
 from llmcache.conf import BackendSettings
 from llmcache.exceptions import UnsupportedOperation
+from llmcache.testing.store_contract import soon
 
 NAME = sha256(b"name").hexdigest()
 ONE, OTHER = CLAIM + b"\x00one", CLAIM + b"\xffother"
@@ -53,12 +54,7 @@ def test_a_store_without_claims_says_so() -> None:
 
 
 def until_free(store: Any, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if store.claimed(NAME) is None:
-            return True
-        time.sleep(0.02)
-    return False
+    return soon(lambda: store.claimed(NAME) is None, seconds)
 
 
 @over_all
