@@ -88,6 +88,7 @@ class Listener(Wish):
         self._number = 0
         self._heard: list[bytes] = []
         self._gone: float | None = None
+        self._fails = False  # whether the store could not be asked just now
 
     @property
     def _slot(self) -> str:
@@ -113,7 +114,8 @@ class Listener(Wish):
                 none. Whoever reads the stream may end before it has posted the last of them.
 
         Raises:
-            UpstreamError: the stream ended in that error, or whoever read it is gone.
+            UpstreamError: the stream ended in that error, or whoever read it is gone, or the store
+                has failed for too long.
         """
         backend, pause = self._claim.backend, _PAUSES[0]
         while True:
@@ -127,6 +129,8 @@ class Listener(Wish):
             except Exception as error:
                 batch = None
                 self._failed(error)
+            else:
+                self._fails = False
             if batch is not None:
                 yield from _lines(batch)
                 if self._is_last(batch):
@@ -158,6 +162,8 @@ class Listener(Wish):
             except Exception as error:
                 batch = None
                 self._failed(error)
+            else:
+                self._fails = False
             if batch is not None:
                 for line in _lines(batch):
                     yield line
@@ -184,6 +190,8 @@ class Listener(Wish):
     def _is_last(self, batch: Envelope) -> bool:
         self._number += 1
         self._heard += _lines(batch)
+        if self._gone is not None:
+            self._gone = monotonic()
         error = claims.error_in(batch.header)
         if error is not None:
             raise error
@@ -199,7 +207,9 @@ class Listener(Wish):
             self._gone = monotonic()
 
     def _failed(self, error: Exception) -> None:
-        claims.failed(self._claim.store, error)
+        if not self._fails:  # it is asked many times a second
+            claims.failed(self._claim.store, error)
+        self._fails = True
         self._note_owner(None)
 
     def _rest(self, stored: Sequence[bytes]) -> Sequence[bytes] | None:
@@ -208,8 +218,11 @@ class Listener(Wish):
         return stored[heard:] if stored and list(stored[:heard]) == self._heard else None
 
     def _give_up_in_the_end(self) -> None:
-        if self._gone is not None and monotonic() - self._gone > _GRACE:
-            raise StreamBroken("the process that read the stream for all is gone")
+        if self._gone is None or monotonic() - self._gone <= _GRACE:
+            return
+        if self._fails:
+            raise StreamBroken("the store over which another process shares the stream fails")
+        raise StreamBroken("the process that read the stream for all is gone")
 
 
 def _lines(batch: Envelope) -> list[bytes]:

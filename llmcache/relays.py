@@ -77,20 +77,35 @@ def _told(error: Exception) -> dict[str, Any]:
     return claims.told(error)
 
 
-def _post(relay: _Relay) -> None:
-    """Post a stream's events as they come, until it ends or nobody waits any more."""
-    backend, stream = relay.claim.backend, relay.stream
-    header: dict[str, Any] = {"end": True}
+def _end(relay: _Relay) -> dict[str, Any] | None:
+    """What to tell of the stream's end; None while it goes on."""
     try:
-        try:
-            while stream.pull(relay.position):
-                backend.post(*relay.batch())
-                if relay.looks_again() and backend.posted(relay.wish) is None:
-                    watch.offer(relay)
-                    return
-        except Exception as error:
-            header = _told(error)
-        backend.post(*relay.last(header))
+        return None if relay.stream.pull(relay.position) else {"end": True}
+    except Exception as error:
+        return _told(error)
+
+
+async def _aend(relay: _Relay) -> dict[str, Any] | None:
+    """As `_end`."""
+    try:
+        return None if await relay.stream.pull(relay.position) else {"end": True}
+    except Exception as error:
+        return _told(error)
+
+
+def _post(relay: _Relay) -> None:
+    """Post a stream's events as they come, until it ends or nobody waits any more.
+
+    A store that fails is no end of the stream: those who wait find the rest in its entry.
+    """
+    backend, stream = relay.claim.backend, relay.stream
+    try:
+        while (end := _end(relay)) is None:
+            backend.post(*relay.batch())
+            if relay.looks_again() and backend.posted(relay.wish) is None:
+                watch.offer(relay)
+                return
+        backend.post(*relay.last(end))
     except Exception as error:
         claims.failed(relay.claim.store, error)
     finally:
@@ -101,17 +116,13 @@ def _post(relay: _Relay) -> None:
 async def _apost(relay: _Relay) -> None:
     """As `_post`."""
     backend, stream = relay.claim.backend, relay.stream
-    header: dict[str, Any] = {"end": True}
     try:
-        try:
-            while await stream.pull(relay.position):
-                await backend.apost(*relay.batch())
-                if relay.looks_again() and await backend.aposted(relay.wish) is None:
-                    watch.offer(relay)
-                    return
-        except Exception as error:
-            header = _told(error)
-        await backend.apost(*relay.last(header))
+        while (end := await _aend(relay)) is None:
+            await backend.apost(*relay.batch())
+            if relay.looks_again() and await backend.aposted(relay.wish) is None:
+                watch.offer(relay)
+                return
+        await backend.apost(*relay.last(end))
     except Exception as error:
         claims.failed(relay.claim.store, error)
     finally:
@@ -157,7 +168,9 @@ class _Watch:
                     return
                 relays = list(self._relays.values())
             for relay in relays:
-                if self._is_wanted(relay):
+                if not relay.stream.readers:  # it has ended since it was offered again
+                    self.withdraw(relay.claim)
+                elif self._is_wanted(relay):
                     self.withdraw(relay.claim)
                     self._begin(relay)
 
