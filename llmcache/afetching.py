@@ -101,7 +101,7 @@ async def share(
             envelope = await follow(flight, _read_to_its_end)
         except Abandoned:
             continue
-        if envelope is not None:
+        if envelope is not None and engine.has_body(envelope):
             return envelope, COALESCED
         envelope, items = await ask()
         await write(plan, items, envelope)

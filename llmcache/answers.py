@@ -17,7 +17,7 @@ from llmcache.outcome import CacheInfo
 from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
-from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, usage_of
+from llmcache.streams import NO_ANSWER, OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, usage_of
 from llmcache.usage import Usage
 
 
@@ -72,7 +72,9 @@ def prepare_stream(
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         events.warn_once("refused", "A stream is not stored: %r", error)
         plan.reason = "not stored: the stream's format is not understood"
-        return unstored(b"\n".join(chunks), now, is_stream=True), None
+        envelope = unstored(b"\n".join(chunks), now, is_stream=True)
+        envelope.note({NO_ANSWER: True})
+        return envelope, None
     return prepare(plan, body, now, seconds, chunks)
 
 

@@ -15,7 +15,7 @@ from llmcache.exceptions import InvalidRequest, UpstreamError
 from llmcache.outcome import ERROR, HIT, MISS, STALE, CacheInfo
 from llmcache.plans import Plan, configured_scope, made_of
 from llmcache.store import Store, names_of
-from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, split
+from llmcache.streams import NO_ANSWER, OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, split
 from llmcache.tombstones import tombstones
 from llmcache.upstreams import Route, upstreams
 from llmcache.upstreams.retry import RETRIED
@@ -148,6 +148,13 @@ def served(plan: Plan, envelope: Envelope, outcome: str, now: float, reason: str
             info.similarity = plan.match.similarity
         return info
     return plan.info(outcome, reason or plan.reason, envelope)
+
+
+def has_body(envelope: Envelope) -> bool:
+    """Whether `body_of` has an answer: a stream in an odd format can only be handed on as it
+    came.
+    """
+    return NO_ANSWER not in envelope.header
 
 
 def body_of(kind: str, envelope: Envelope) -> bytes:

@@ -104,7 +104,7 @@ def share(
             envelope = follow(flight, _read_to_its_end)
         except Abandoned:
             continue
-        if envelope is not None:
+        if envelope is not None and engine.has_body(envelope):
             return envelope, COALESCED
         envelope, items = ask()
         write(plan, items, envelope)

@@ -76,7 +76,7 @@ def note(plan: Plan, envelope: Envelope, now: float) -> None:
     if asked is None or plan.store is None:
         return
     seen = plan.match or asked.unserved
-    if seen is None:
+    if seen is None or not engine.has_body(envelope):
         return
     from llmcache.matching import observing
 

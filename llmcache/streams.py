@@ -26,6 +26,8 @@ _CHUNK_OBJECTS: Final = {
 # Padding against eavesdroppers who measure packets: no part of the answer.
 USAGE_CHUNKS: Final = "usage_chunks"
 """In an entry's header: which of its recorded chunks `is_usage_chunk`."""
+NO_ANSWER: Final = "no_answer"
+"""In the header of a live stream's answer, which is stored nowhere: its events amount to none."""
 _PADDING: Final = "obfuscation"
 
 
