@@ -12,6 +12,8 @@ from llmcache.embedders.base import BaseEmbedder
 from llmcache.embedders.vectors import similarity
 
 _GUARDS = (NumberGuard(),)
+_ONLY_SAYS = frozenset({"file_search_call", "message", "reasoning", "web_search_call"})
+"""Items of a response that ask nothing of the caller; any other may be a call of a tool."""
 
 
 def text_of(kind: str, body: bytes) -> str | None:
@@ -24,7 +26,8 @@ def text_of(kind: str, body: bytes) -> str | None:
         answer: Any = orjson.loads(body)
         if kind == "completion":
             message = answer["choices"][0]["message"]
-            text = None if message.get("tool_calls") else message.get("content")
+            calls = message.get("tool_calls") or message.get("function_call") is not None
+            text = None if calls else message.get("content")
         elif kind == "text_completion":
             text = answer["choices"][0]["text"]
         elif kind == "messages":
@@ -32,8 +35,11 @@ def text_of(kind: str, body: bytes) -> str | None:
             only_text = all(part.get("type") == "text" for part in parts)
             text = "".join(part["text"] for part in parts) if only_text else None
         else:
-            parts = [part for item in answer["output"] for part in item.get("content") or ()]
-            text = "".join(part["text"] for part in parts if part.get("type") == "output_text")
+            items = answer["output"]
+            parts = [part for item in items for part in item.get("content") or ()]
+            said = (part["text"] for part in parts if part.get("type") == "output_text")
+            only_text = all(item.get("type") in _ONLY_SAYS for item in items)
+            text = "".join(said) if only_text else None
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
     return text if isinstance(text, str) and text.strip() else None
