@@ -102,7 +102,11 @@ def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked], made: float = 0.0)
                 land()
             connections.close_all()
 
-    threading.Thread(target=renew, name="llmcache-refresh", daemon=True).start()
+    try:
+        threading.Thread(target=renew, name="llmcache-refresh", daemon=True).start()
+    except RuntimeError as error:  # as many as the system has; the caller has an answer
+        land()
+        _failed(error)
 
 
 def in_task(plan: Plan, key: Key, ask: Callable[[], Awaitable[Asked]], made: float = 0.0) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import llmcache
 from llmcache import caching
+from tests.servers.proxy import Proxy
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "The same for all"}]}
 
@@ -22,11 +24,29 @@ def said(chunks: list[Any]) -> list[str]:
     return [word for word in found if word]
 
 
+def strike(network: Proxy) -> None:
+    """Nothing gets through to the store any more, until `refuses` is False again."""
+    network.refuses = True
+    network.cut_all()
+
+
+def until(right: Callable[[], object]) -> None:
+    """Wait for something."""
+    end = time.monotonic() + 30
+    while not right():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 class Threads:
     """The sync functions."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(4)
+
+    def ask(self, **kwargs: Any) -> Future[Any]:
+        """A whole answer, asked for meanwhile."""
+        return self._pool.submit(llmcache.completion, **ASK, **kwargs)
 
     def open(self) -> Any:
         """A stream, at its first event."""
@@ -58,6 +78,9 @@ class Loop:
 
     def _begin(self, step: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(step, self._loop)
+
+    def ask(self, **kwargs: Any) -> Future[Any]:
+        return self._begin(llmcache.acompletion(**ASK, **kwargs))
 
     def open(self) -> Any:
         return self._begin(llmcache.acompletion(**ASK, stream=True)).result(60)

@@ -6,12 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import override_settings
 
 from llmcache import caching, listening, relays
 from llmcache.broadcast import Broadcast
@@ -19,43 +16,12 @@ from llmcache.claims import Claim
 from llmcache.envelope import seal
 from llmcache.exceptions import StreamBroken
 from llmcache.listening import Listener, batch_slot
-from tests.flights.sides import Loop, Threads, said
-from tests.servers import proxy
+from tests.flights.sides import said, strike, until
 from tests.servers.provider import Provider, delta, events, stream
 from tests.servers.proxy import Proxy
 
 WORDS = [f"{number} " for number in range(20)]
 HALF = 10
-
-
-@pytest.fixture
-def network(redis_server: Any, provider: Provider, tmp_path: Path) -> Iterator[Proxy]:
-    """What is between the store and all who ask."""
-    with ExitStack() as stack:
-        network = stack.enter_context(proxy.before(int(redis_server.url.rpartition(":")[2])))
-        store = {
-            "BACKEND": "llmcache.backends.redis.RedisBackend",
-            "LOCATION": f"redis://127.0.0.1:{network.port}",
-            "KEY_PREFIX": str(tmp_path),
-        }
-        options = {"base_url": provider.base_url, "api_key_env": None, "max_retries": 0}
-        changed = override_settings(
-            LLMCACHE={"default": store},
-            LLMCACHE_PROVIDERS={"default": {"OPTIONS": options}},
-            LLMCACHE_CONFIG={"BACKEND_TIMEOUT": 1.0, "BREAKER_THRESHOLD": 10_000},
-        )
-        stack.enter_context(changed)
-        yield network
-
-
-@pytest.fixture(params=["sync follows async", "async follows sync"])
-def sides(request: pytest.FixtureRequest, network: Proxy) -> Iterator[tuple[Any, Any]]:
-    """Who leads, and who follows."""
-    both = Loop(), Threads()
-    yield both if request.param == "sync follows async" else both[::-1]
-    network.refuses = False
-    for side in both:
-        side.close()
 
 
 @pytest.fixture
@@ -79,18 +45,6 @@ def go_on(provider: Provider) -> Iterator[Callable[[str], None]]:
     provider.script(stream(pieces()))
     yield end
     held.set()
-
-
-def strike(network: Proxy) -> None:
-    network.refuses = True
-    network.cut_all()
-
-
-def until(right: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not right():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def half_read(sides: tuple[Any, Any]) -> tuple[Any, Any]:
