@@ -1,4 +1,4 @@
-"""The renewal of what is stale, with a store or a system that fails, and others that wait for it."""
+"""The renewal of what is stale, with a store or a system that fails, and others at it too."""
 
 from __future__ import annotations
 
