@@ -200,8 +200,11 @@ def test_the_request_is_given_back_as_it_was() -> None:
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
     cookies = request.COOKIES
+    request.META["CSRF_COOKIE_NEEDS_UPDATE"] = True  # by what stands above the decorator
     watch = Watch(request, strict=True)
+    assert not watch.found()
     watch.release()
+    assert request.META["CSRF_COOKIE_NEEDS_UPDATE"] is True
     assert request.user.__class__ is AnonymousUser and type(request.user) is AnonymousUser
     assert request.COOKIES is cookies
 
