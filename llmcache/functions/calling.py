@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,9 @@ from llmcache.functions.arguments import Arguments
 from llmcache.functions.upstream import FunctionCall
 from llmcache.functions.values import Forms
 from llmcache.keys import Uncacheable
-from llmcache.outcome import HIT, SERVED
+from llmcache.outcome import HIT, SERVED, CacheInfo
 from llmcache.own_code import called, changed, is_running, joined_scope, planned, store_of
+from llmcache.streaming import AsyncRecorded, Recorded
 
 _DAMAGED = (ValueError, LookupError, TypeError)
 
@@ -104,7 +106,7 @@ class Cached:
             return self.forms.opened(answer.raw, answer.cache)
         except _DAMAGED as error:
             self._damaged(error)
-            return asked.start()
+            return asked.start() if refresh else self.run(args, kwargs, refresh=True)
 
     async def arun(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool = False
@@ -126,9 +128,18 @@ class Cached:
             return self.forms.opened(answer.raw, answer.cache)
         except _DAMAGED as error:
             self._damaged(error)
-            return await asked.start()
+            return await (asked.start() if refresh else self.arun(args, kwargs, refresh=True))
 
     # --- generators ---
+
+    def _replayed(self, lines: Iterable[bytes], info: CacheInfo) -> list[Any] | None:
+        """All values of an entry, read before the first is given: whoever has had some cannot be
+        told that the rest is damaged. None if the entry cannot be used."""
+        try:
+            return self.forms.replayed(lines, info)
+        except _DAMAGED as error:
+            self._damaged(error)
+            return None
 
     def generate(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool = False
@@ -142,6 +153,10 @@ class Cached:
             return
         stream: Any = client.carry_out(plan)
         info = stream.cache
+        if isinstance(stream, Recorded):
+            values = self._replayed(stream.raw_events(), info)
+            yield from self.generate(args, kwargs, refresh=True) if values is None else values
+            return
         try:
             lines = stream.raw_events()
             next(lines, None)
@@ -152,7 +167,7 @@ class Cached:
 
     async def agenerate(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool = False
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """As `generate`."""
         try:
             asked, plan = self.plan(args, kwargs, refresh=refresh)
@@ -163,6 +178,16 @@ class Cached:
             return
         stream: Any = await aclient.carry_out(plan)
         info = stream.cache
+        if isinstance(stream, AsyncRecorded):
+            values = self._replayed([line async for line in stream.raw_events()], info)
+            if values is None:
+                async with aclosing(self.agenerate(args, kwargs, refresh=True)) as made:
+                    async for value in made:
+                        yield value
+            else:
+                for value in values:
+                    yield value
+            return
         try:
             lines = stream.raw_events()
             await anext(lines, None)

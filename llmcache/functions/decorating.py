@@ -157,7 +157,7 @@ def _decorated(cached: Cached) -> Any:
                 async for value in values:
                     yield value
             finally:
-                await values.aclose()  # type: ignore[attr-defined]
+                await values.aclose()
 
     elif cached.streams:
 

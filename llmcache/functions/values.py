@@ -10,7 +10,7 @@ import math
 import types
 import typing
 from collections import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -125,10 +125,13 @@ class Forms:
                 writes, or not of the class of today's results.
         """
         start, _, data = payload.partition(b"\n")
-        head = orjson.loads(start)
-        if head["version"] != VERSION:
-            raise ValueError(f"a value of format {head['version']}")
-        return self._read(head["form"], data, info)
+        return self._read(_head_of(start)["form"], data, info)
+
+    def replayed(self, lines: Iterable[bytes], info: CacheInfo) -> list[Any]:
+        """All values of a generator's entry. Raises as `opened`."""
+        head, *rest = lines
+        _head_of(head)
+        return [self.read_line(line, info) for line in rest]
 
     def read_line(self, line: bytes, info: CacheInfo) -> Any:
         """One value of a generator's entry. Raises as `opened`."""
@@ -145,6 +148,13 @@ class Forms:
                 raise TypeError("the function says no longer of which class its results are")
             return self.returns.model_validate_json(data)  # type: ignore[attr-defined]
         return orjson.loads(data)
+
+
+def _head_of(line: bytes) -> Any:
+    head = orjson.loads(line)
+    if head["version"] != VERSION:
+        raise ValueError(f"a value of format {head['version']}")
+    return head
 
 
 def head_of_generator() -> bytes:

@@ -15,9 +15,9 @@ from django.utils.cache import patch_vary_headers
 
 from llmcache import aclient, arecording, client, conf, events, plans, recording
 from llmcache.calls import Call
-from llmcache.controls import NO_CONTROLS, Controls, parse
+from llmcache.controls import Controls, parse
 from llmcache.exceptions import NotCached
-from llmcache.http import cache_control, cache_status
+from llmcache.http import cache_status
 from llmcache.outcome import HIT, SERVED, CacheInfo
 from llmcache.own_code import (
     called,
@@ -28,13 +28,13 @@ from llmcache.own_code import (
     planned,
     store_of,
 )
-from llmcache.request_headers import header
 from llmcache.response import Response
 from llmcache.singleflight import Unshared
 from llmcache.views import answers
 from llmcache.views.request_key import params_of
 from llmcache.views.scopes import Rule, Scope
 from llmcache.views.upstream import ViewCall, ViewFailed
+from llmcache.views.visitor_controls import asked_for
 from llmcache.views.watching import Watch
 
 
@@ -71,8 +71,12 @@ class Visit:
         self.asked = ViewCall(view, name, request, args, kwargs, scope, options.vary_on)
         self.started = perf_counter()
 
-    def plan(self, *, is_async: bool) -> plans.Plan:
-        """The request's plan; one that bypasses the cache if the body cannot be read."""
+    def plan(self, *, is_async: bool, anew: bool = False) -> plans.Plan:
+        """The request's plan; one that bypasses the cache if the body cannot be read.
+
+        Args:
+            anew: whether what is stored is of no use, and is to be replaced.
+        """
         options, asked = self.options, self.asked
         given = (self.request, *asked.args)
         key = called(options.key, "key", *given, **asked.kwargs)
@@ -87,13 +91,13 @@ class Visit:
             is_async=is_async,
             model=asked.view_name,
             params=params,
-            controls=self._controls(given, asked.kwargs, "files" in params),
+            controls=self._controls(given, asked.kwargs, "files" in params, anew),
             caching=caching,
         )
         return planned(call, store_of(options.using), asked)
 
     def _controls(
-        self, given: tuple[Any, ...], kwargs: dict[str, Any], has_files: bool
+        self, given: tuple[Any, ...], kwargs: dict[str, Any], has_files: bool, anew: bool
     ) -> Controls:
         options, base = self.options, self.options.controls
         changes: dict[str, Any] = {
@@ -112,7 +116,9 @@ class Visit:
         if allowed is None:
             allowed = conf.config().client_controls
         if allowed:
-            changes |= _asked_for(self.request, allowed, base)
+            changes |= asked_for(self.request, allowed, base)
+        if anew:
+            changes["no_cache"] = True
         return changed(base, changes)
 
     # --- answers ---
@@ -169,6 +175,11 @@ class Visit:
         """The view's own response, which is not stored and not counted."""
         return self.headed(self.asked.response, plan.info(plan.outcome, reason))
 
+    def on_its_own(self, plan: plans.Plan, response: Any) -> Any:
+        """What the view answers after the request that was to answer this one too has failed."""
+        self.asked.response = response
+        return self.passed_on(plan, "not stored: another visitor's request failed")
+
     def may_record(self, plan: plans.Plan) -> bool:
         """Whether the view's stream is to be recorded. If it may not be, `plan.reason` says why."""
         response = self.asked.response
@@ -196,33 +207,13 @@ class Visit:
             self.asked.refuse(reason)
 
 
-def _asked_for(request: HttpRequest, allowed: Collection[str], base: Controls) -> dict[str, Any]:
-    """What the visitor's Cache-Control changes in the view's controls."""
-    said, pragma = header(request, "Cache-Control"), header(request, "Pragma")
-    if said is None and pragma is None:
-        return {}
-    found = cache_control.controls_of(said, allowed, pragma)
-    if not found:
-        return {}
-    asked = parse(found)
-    names = ("no_cache", "no_store", "only_if_cached", "s_maxage", "stale_if_error")
-    changes = {
-        name: getattr(asked, name)
-        for name in names
-        if getattr(asked, name) != getattr(NO_CONTROLS, name)
-    }
-    if base.s_maxage is not None and "s_maxage" in changes:
-        changes["s_maxage"] = min(base.s_maxage, changes["s_maxage"])
-    return changes
-
-
 # --- sync ---
 
 
-def serve(visit: Visit) -> Any:
-    """Answer a request to a sync view."""
+def serve(visit: Visit, *, anew: bool = False) -> Any:
+    """Answer a request to a sync view, past what is stored if it is to be made anew."""
     asked = visit.asked
-    plan = visit.plan(is_async=False)
+    plan = visit.plan(is_async=False, anew=anew)
     if is_running(plan):
         return asked.view(asked.request, *asked.args, **asked.kwargs)
     try:
@@ -234,7 +225,7 @@ def serve(visit: Visit) -> Any:
     except ViewFailed:
         otherwise = _own_failure
     else:
-        return _answered(visit, answer) or asked.view(asked.request, *asked.args, **asked.kwargs)
+        return _answered(visit, answer) or serve(visit, anew=True)
     return otherwise(visit, plan)  # out here an error of the view keeps its context
 
 
@@ -253,7 +244,7 @@ def _own_failure(visit: Visit, plan: plans.Plan) -> Any:
     if asked.error is not None:
         raise asked.error
     if asked.response is None:  # it was somebody else's failure
-        return asked.view(asked.request, *asked.args, **asked.kwargs)
+        return visit.on_its_own(plan, asked.view(asked.request, *asked.args, **asked.kwargs))
     return visit.passed_on(plan, "not stored: the view failed")
 
 
@@ -301,11 +292,11 @@ def _passed_on(visit: Visit, stream: Any) -> Iterator[bytes]:
 # --- async ---
 
 
-async def aserve(visit: Visit) -> Any:
+async def aserve(visit: Visit, *, anew: bool = False) -> Any:
     """As `serve`, for an async view."""
     asked = visit.asked
     asked.note_task()
-    plan = visit.plan(is_async=True)
+    plan = visit.plan(is_async=True, anew=anew)
     if is_running(plan):
         return await asked.arun()
     try:
@@ -317,9 +308,9 @@ async def aserve(visit: Visit) -> Any:
     except ViewFailed:
         otherwise = _own_failure
     else:
-        return _answered(visit, answer) or await asked.arun()
+        return _answered(visit, answer) or await aserve(visit, anew=True)
     if otherwise is _own_failure and asked.error is None and asked.response is None:
-        return await asked.arun()  # it was somebody else's failure
+        return visit.on_its_own(plan, await asked.arun())  # it was somebody else's failure
     return otherwise(visit, plan)
 
 

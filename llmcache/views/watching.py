@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
+from django.conf import settings
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 _CSRF: Final = "CSRF_COOKIE_NEEDS_UPDATE"
+_MESSAGES: Final = CookieStorage.cookie_name
 _NAME_SCOPE: Final = (
     "and nothing says whose the answer is: give the decorator a scope, or scope=None if all "
     "visitors may share what it answers"
@@ -66,11 +70,12 @@ class Watch:
         setattr(self.request, name, value)
 
     def _saw(self, what: str, value: Any) -> Any:
-        self._seen.append(what)
+        self.saw(what)
         return value
 
-    def saw_cookie(self, name: str) -> None:
-        self._seen.append(f"the cookie {name!r}")
+    def saw(self, what: str) -> None:
+        """Note that the view has looked at something that tells who asks."""
+        self._seen.append(what)
 
     def found(self) -> str:
         """Why the answer is private as far as the request tells; "" if it is not."""
@@ -104,15 +109,17 @@ class Watch:
 
 
 class _Cookies(dict[str, str]):
-    """A request's cookies, which tell when one that is there is read."""
+    """A request's cookies, which tell when they are looked at. To find that one is absent counts
+    too: the next visitor may have it."""
 
     def __init__(self, cookies: dict[str, str], watch: Watch) -> None:
         super().__init__(cookies)
         self._watch = watch
 
-    def _note(self, name: str) -> None:
-        if name in self:
-            self._watch.saw_cookie(name)
+    def _note(self, name: object) -> None:
+        # Django's own pages look for these two; what comes of them is watched elsewhere.
+        if super().__contains__(name) or name not in (_MESSAGES, settings.CSRF_COOKIE_NAME):
+            self._watch.saw(f"the cookie {name!r}")
 
     def __getitem__(self, name: str) -> str:
         self._note(name)
@@ -122,12 +129,26 @@ class _Cookies(dict[str, str]):
         self._note(name)
         return super().get(name, default)
 
+    def __contains__(self, name: object) -> bool:
+        self._note(name)
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self._watch.saw("the cookies")
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._watch.saw("the cookies")
+        return super().__len__()
+
+    def keys(self) -> Any:
+        self._watch.saw("the cookies")
+        return super().keys()
+
     def items(self) -> Any:
-        for name in list(self)[:1]:
-            self._watch.saw_cookie(name)
+        self._watch.saw("the cookies")
         return super().items()
 
     def values(self) -> Any:
-        for name in list(self)[:1]:
-            self._watch.saw_cookie(name)
+        self._watch.saw("the cookies")
         return super().values()

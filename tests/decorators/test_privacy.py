@@ -124,6 +124,44 @@ def test_without_a_scope_an_answer_for_somebody_is_not_stored(
     assert outcome(said) == "miss" and "give the decorator a scope" in said["Cache-Status"]
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda cookies: cookies.get("beta"),
+        lambda cookies: "beta" in cookies,
+        lambda cookies: [name for name in cookies if name == "beta"],
+        lambda cookies: bool(cookies),
+        lambda cookies: dict(cookies),
+        lambda cookies: list(cookies.keys()),
+        lambda cookies: list(cookies.items()),
+        lambda cookies: list(cookies.values()),
+    ],
+)
+@pytest.mark.parametrize("who", [{"beta": "yes"}, {}])
+def test_a_visitor_with_a_cookie_and_one_without_share_no_answer_that_depends_on_it(
+    site_door: Door, look: Any, who: Any
+) -> None:
+    client, other = site_door.client(), site_door.client()
+    client.cookies.load(who)
+    if not who:
+        other.cookies["beta"] = "yes"
+    counted = Counted(lambda request: HttpResponse(f"{look(request.COOKIES)!r}"))
+    site_door.serve(answer=decorated(site_door, counted))
+    first, second = site_door.ask("answer", client), site_door.ask("answer", other)
+    assert first.said != second.said and counted.calls == 2
+    assert "give the decorator a scope" in first["Cache-Status"]
+
+
+def test_a_page_that_would_show_messages_is_shared_by_those_who_have_none(settings: Any) -> None:
+    settings.MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+    door = Door(settings, is_async=False)
+
+    def answer(request: Any) -> Any:
+        return HttpResponse("some" if len(messages.get_messages(request)) else "none")
+
+    assert outcome(stored(door, answer)) == "hit"
+
+
 def test_an_async_view_without_a_scope_that_asks_for_the_user_is_not_stored(settings: Any) -> None:
     door, calls = Door(settings, is_async=True), []
 
@@ -162,8 +200,11 @@ def test_the_request_is_given_back_as_it_was() -> None:
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
     cookies = request.COOKIES
+    request.META["CSRF_COOKIE_NEEDS_UPDATE"] = True  # by what stands above the decorator
     watch = Watch(request, strict=True)
+    assert not watch.found()
     watch.release()
+    assert request.META["CSRF_COOKIE_NEEDS_UPDATE"] is True
     assert request.user.__class__ is AnonymousUser and type(request.user) is AnonymousUser
     assert request.COOKIES is cookies
 
