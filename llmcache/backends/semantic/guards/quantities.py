@@ -106,7 +106,7 @@ _SCALES: Final = {
     "billion": 10**9,
 }
 _TOKEN: Final = re.compile(
-    r"(?P<clock>\b\d{1,2}:\d\d\b)"
+    r"(?P<clock>\b\d{1,2}:\d\d(?P<half>[ap]m)?\b)"
     r"|(?P<chain>(?<![\w.])\d+(?:(?:\.\d+){2,}|(?:[/:]\d+)+|(?:-\d+){2,}))"
     r"|(?P<minus>(?<![^\s(£$€¥])[-−](?=[£$€¥]?\d))?(?:(?P<money>[£$€¥])\s?)?"
     r"(?P<number>(?<![\w.])\d+(?:,\d+)*(?:\.\d+)?)(?P<glued>[a-z°%]+)?"
@@ -156,9 +156,9 @@ def _words(found: Sequence[Token]) -> list[str]:
 
 def _number(token: Token, following: list[str]) -> Read | None:
     if token["clock"]:
-        hour, _, minute = token["clock"].partition(":")
-        half = following[0] if following and following[0] in ("am", "pm") else ""
-        return _clock(int(hour) + int(minute) / 60, half), int(bool(half)), ""
+        hour, _, minute = token["clock"].removesuffix(token["half"] or "").partition(":")
+        apart = following[0] if following and following[0] in ("am", "pm") else ""
+        return _clock(int(hour) + int(minute) / 60, token["half"] or apart), int(bool(apart)), ""
     if token["chain"]:
         return Quantity("", 0.0, Decimal(0), token["chain"]), 0, ""
     if not token["number"]:
@@ -213,7 +213,8 @@ def _clock(hour: float, half: str) -> Quantity:
         hour += 12
     elif half == "am":
         hour %= 12
-    return Quantity("clock" if half in ("am", "pm") or hour >= 13 else "dial", hour, written)
+    of_day = half in ("am", "pm") or not 1 <= hour < 13  # no dial has a 0 or a 13
+    return Quantity("clock" if of_day else "dial", hour, written)
 
 
 def _counted(number: Decimal, money: str, glued: str, following: list[str]) -> tuple[Quantity, int]:
