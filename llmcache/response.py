@@ -74,6 +74,8 @@ class Node(dict[str, Any]):
         self[name] = value
 
     def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise _absent(self, name)
         del self[name]
 
     def model_dump(self, **kwargs: object) -> dict[str, Any]:
@@ -191,6 +193,11 @@ class Response(MutableMapping[str, Any]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._parsed()[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self._parsed():
+            raise _absent(self, name)
+        del self._parsed()[name]
 
     def __getitem__(self, name: str) -> Any:
         return self._field(self._parsed(), name)

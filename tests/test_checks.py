@@ -12,6 +12,7 @@ from llmcache import Cache, conf
 from llmcache.checks import check_settings
 from llmcache.configuration import LOGGED
 from llmcache.outcome import FAILED, OUTCOMES
+from tests.decorators.doors import Urls
 from tests.extras import needs
 
 REDIS = "llmcache.backends.redis.RedisBackend"
@@ -47,6 +48,15 @@ def test_the_suites_own_settings_have_only_the_warning_of_a_process_local_store(
         ({"LLMCACHE_CONFIG": {"SINGLE_FLIGHT": 1}}, "E001", "True or False"),
         ({"LLMCACHE_CONFIG": {"PRICING": {"m": {"inputs": 1}}}}, "E001", "'input'"),
         ({"LLMCACHE_CONFIG": {"SCOPE": "no.such.function"}}, "E004", "cannot be imported"),
+        ({"LLMCACHE_CONFIG": {"SCOPE": "django.VERSION"}}, "E004", "is not callable"),
+        ({"LLMCACHE_CONFIG": {"TAG_MODELS": ["no.Such"]}}, "E006", "'no.Such', which is no model"),
+        ({"LLMCACHE_CONFIG": {"TAG_MODELS": ["words"]}}, "E006", "'words', which is no model"),
+        (
+            {"LLMCACHE_CONFIG": {"TAG_MODELS": ["auth.User"], "RECORDER": "off"}},
+            "E006",
+            "needs the index",
+        ),
+        ({"LLMCACHE_CONFIG": {"ENDPOINT_CACHE": "none"}}, "E008", "no alias of CACHES"),
         ({"LLMCACHE_CONFIG": []}, "E001", "a dict"),
         (aliases(a={"BACKENDS": "x"}), "E002", "'BACKEND'"),
         (aliases(a={"BACKEND": "no.such.Backend"}), "E002", "cannot be imported"),
@@ -100,6 +110,27 @@ def test_a_wrong_setting_is_an_error_that_names_the_fix(
 def test_a_locmem_cache_with_djangos_default_size_is_a_warning() -> None:
     caches = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     assert "llmcache.W102" in dict(messages(CACHES=caches))
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ({}, True),
+        ({"DEBUG": True}, False),
+        ({"ROOT_URLCONF": Urls()}, False),
+        ({"ROOT_URLCONF": "no.such.urls"}, False),
+        ({"ROOT_URLCONF": None}, False),
+        (
+            {"CACHES": {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}}},
+            False,
+        ),
+    ],
+)
+def test_limits_that_each_process_counts_for_itself_are_a_warning(
+    more: dict[str, Any], warned: bool
+) -> None:
+    given = {"DEBUG": False, "ROOT_URLCONF": "tests.endpoint.urls", **more}
+    assert ("llmcache.W111" in dict(messages(**given))) is warned
 
 
 def test_a_missing_extra_names_the_command_that_installs_it(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+import llmcache
 from llmcache import events
+from llmcache.exceptions import ServerFailed
+from llmcache.signals import call_failed
+from llmcache.upstreams.fake import FakeUpstream
 
 Counted = Callable[[str], int]
 
@@ -46,3 +51,40 @@ def test_one_kind_that_is_said_too_often_does_not_silence_another(
     caplog.clear()
     events.warn_once("strange", "The field %s is odd", 0)
     assert texts(caplog) == ["The field 0 is odd"]
+
+
+class Failing(llmcache.CustomLogger):
+    """A callback that fails whatever it is told."""
+
+    def log_success_event(self, *told: Any) -> None:
+        raise LookupError("my own")
+
+    log_failure_event = log_success_event
+
+    async def async_log_success_event(self, *told: Any) -> None:
+        raise LookupError("my own")
+
+    async_log_failure_event = async_log_success_event
+
+
+def test_a_callback_that_fails_breaks_neither_an_answer_nor_the_providers_error(
+    door: Any, upstream: FakeUpstream, counted: Counted
+) -> None:
+    heard: list[Any] = []
+
+    def failed(error: Any, **told: Any) -> None:
+        heard.append(error)
+        raise LookupError("a receiver's own")
+
+    llmcache.callbacks = [Failing()]
+    call_failed.connect(failed)
+    try:
+        messages = [{"role": "user", "content": "Hi"}]
+        assert door.completion("m", messages=messages).choices
+        upstream.fail = 503
+        with pytest.raises(ServerFailed):
+            door.completion("other", messages=messages)
+    finally:
+        call_failed.disconnect(failed)
+    assert [type(error) for error in heard] == [ServerFailed]
+    assert counted("callback_error") == 2

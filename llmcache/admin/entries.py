@@ -131,12 +131,11 @@ class EntryAdmin(EntryPage):
             self.message_user(request, text, messages.WARNING)
             return
         entries = list(queryset.only("alias", "digest"))
-        write_log(request, entries, _("Evicted."), DELETION)
-        done = maintenance.evict_entries(
-            Entry.objects.filter(pk__in=[entry.pk for entry in entries]),
-            what="selected in the admin",
-            by=str(request.user),
-        )
+        chosen = Entry.objects.filter(pk__in=[entry.pk for entry in entries])
+        done = maintenance.evict_entries(chosen, what="selected in the admin", by=str(request.user))
+        stayed = set(chosen.values_list("pk", flat=True)) if done.failed else ()
+        gone = [entry for entry in entries if entry.pk not in stayed]
+        write_log(request, gone, _("Evicted."), DELETION)
         self.report(request, done)
 
     def get_urls(self) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from django.http import JsonResponse
@@ -24,8 +25,8 @@ _TYPES: Final = {
     413: "request_too_large",
     415: "invalid_request_error",
     429: "rate_limit_error",
-    504: "not_cached",
 }
+_NOT_CACHED: Final = "not_cached"
 
 
 class Refused(Exception):
@@ -60,14 +61,15 @@ def of_upstream(error: UpstreamError) -> Refused:
     headers = {}
     wait = getattr(error, "retry_after", None)
     if wait is not None:
-        headers["Retry-After"] = str(max(0, round(wait)))
+        headers["Retry-After"] = str(max(0, math.ceil(wait)))
     status = error.status if 400 <= error.status < 600 else 502
     return Refused(status, error.message, "upstream_error", headers)
 
 
 def body_of(error: Refused, *, anthropic: bool) -> dict[str, Any]:
     """The error as the SDK in question reads it."""
-    kind = _TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+    otherwise = "api_error" if error.status >= 500 else "invalid_request_error"
+    kind = _NOT_CACHED if error.code == _NOT_CACHED else _TYPES.get(error.status, otherwise)
     if anthropic:
         return {"type": "error", "error": {"type": kind, "message": error.message}}
     code = error.code or None
@@ -79,6 +81,6 @@ def response_of(error: Refused, *, anthropic: bool) -> JsonResponse:
     response = JsonResponse(body_of(error, anthropic=anthropic), status=error.status)
     for name, value in error.headers.items():
         response.headers[name] = value
-    if error.code == "not_cached":
+    if error.code == _NOT_CACHED:
         response.headers["x-should-retry"] = "false"
     return response

@@ -179,6 +179,36 @@ def test_a_store_that_fails_keeps_its_entries_and_the_page_says_so(
     assert Entry.objects.get() == entry
 
 
+def test_ticked_entries_that_stay_are_not_logged_as_evicted(
+    admin_client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmcache.backends import stores
+
+    gone, stays = ask("gone"), ask("stays", using="disk")
+
+    def broken(*args: object) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr(stores["disk"], "delete_many", broken)
+    ticked = {"action": "evict_selected", "_selected_action": [gone.pk, stays.pk]}
+    text = words(admin_client.post(address(LIST), ticked, follow=True).content.decode())
+    assert "1 entry was evicted" in text and "stayed, as it failed" in text
+    assert list(Entry.objects.all()) == [stays]
+    assert list(LogEntry.objects.values_list("object_id", flat=True)) == [str(gone.pk)]
+
+
+def test_too_many_ticked_entries_are_left_to_the_other_way(
+    admin_client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "AT_ONCE", 1)
+    ticked = [ask("one").pk, ask("other").pk]
+    page = admin_client.post(
+        address(LIST), {"action": "evict_selected", "_selected_action": ticked}, follow=True
+    )
+    assert "use “Evict all that match”" in words(page.content.decode())
+    assert Entry.objects.count() == 2 and not LogEntry.objects.exists()
+
+
 @pytest.mark.parametrize("name", ["entry_evict", "entry_pin", "entry_ttl", "entry_again"])
 def test_nothing_is_done_by_get(name: str, admin_client: Client, ask: Ask) -> None:
     assert admin_client.get(address(name, ask().pk)).status_code == 405

@@ -231,3 +231,42 @@ def test_an_entry_that_is_no_more_leads_back(admin_client: Client, ask: Ask) -> 
     admin_client.post(address("entry_evict", entry.pk))
     assert admin_client.get(address("entry_change", entry.pk)).status_code == 302
     assert admin_client.post(address("entry_pin", entry.pk)).status_code == 404
+
+
+def test_an_entry_whose_store_fails_stays_and_nothing_is_logged(
+    admin_client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = ask(using="disk")
+
+    def broken(*args: object) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr(stores["disk"], "delete_many", broken)
+    page = admin_client.post(address("entry_evict", entry.pk), follow=True)
+    assert page.redirect_chain[-1][0] == address("entry_change", entry.pk)
+    text = words(page.content.decode())
+    assert "stayed, as it failed" in text and "read-only" in text
+    assert Entry.objects.get() == entry and not LogEntry.objects.exists()
+
+
+def test_what_its_store_has_lost_can_be_asked_again_but_not_come_down(
+    admin_client: Client, ask: Ask, upstream: FakeUpstream
+) -> None:
+    entry = ask("Say something")
+    stores["default"].delete(entry.digest)
+    page = admin_client.post(address("entry_answer", entry.pk), follow=True)
+    assert "not in this process's part of the store" in words(page.content.decode())
+    upstream.reset()
+    text = words(admin_client.post(address("entry_again", entry.pk)).content.decode())
+    assert upstream.call_count == 1 and "You said: Say something" in text
+
+
+def test_who_may_not_read_answers_is_not_shown_the_new_one_either(
+    person: Person, ask: Ask, upstream: FakeUpstream
+) -> None:
+    entry = ask("Say something")
+    upstream.responses = lambda request: "a new secret"
+    staff = person("view_entry", "change_entry")
+    page = staff.post(address("entry_again", entry.pk), follow=True)
+    assert "a new secret" not in page.content.decode()
+    assert "The provider was asked again." in words(page.content.decode())

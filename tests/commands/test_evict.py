@@ -102,3 +102,22 @@ def test_entries_whose_store_fails_stay_and_are_counted(
 )
 def test_wrong_usage_is_told(run: Any, site: Path, wrong: list[str]) -> None:
     assert run("evict", "--no-input", *wrong).code != 0
+
+
+def test_a_whole_digest_that_the_index_lacks_is_taken_as_it_is(
+    run: Any, ask: Any, entries: None
+) -> None:
+    digest = ask("four").cache.key
+    Entry.objects.filter(digest=digest).delete()
+    run("evict", "--no-input", "--digest", digest)
+    assert ask("four").cache.outcome == "miss"
+
+
+def test_a_user_without_a_name_removes_entries_all_the_same(
+    run: Any, entries: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 9)  # as a container's may be
+    run("evict", "--no-input", "--tag", "daily")
+    assert set(Eviction.objects.operations().values_list("by", flat=True)) == {"llmcache_evict"}

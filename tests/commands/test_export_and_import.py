@@ -233,3 +233,29 @@ def test_a_compressed_export_is_compressed(run: Any, ask: Any, file: str) -> Non
     run("export", file + ".gz")
     with gzip.open(file + ".gz") as opened:
         assert json.loads(opened.readline())["llmcache_export"] == 1
+
+
+def test_an_export_from_a_store_that_fails_ends_with_1_and_keeps_what_came(
+    run: Any, ask: Any, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(digests: object) -> dict[str, bytes]:
+        raise OSError("unplugged")
+
+    ask("one")
+    monkeypatch.setattr(backends.stores["default"], "get_many", fail)
+    done = run("export", file)
+    assert done.code == 1 and "Some stores failed:" in done.err
+    assert "default: OSError: unplugged" in done.err and "Exported 0 entries" in done.out
+
+
+def test_a_file_that_cannot_be_opened_is_named(run: Any, ask: Any, file: str) -> None:
+    ask("one")
+    nowhere = f"{file}/deeper/entries.jsonl"
+    for command, words in (("export", "cannot be written"), ("import", "cannot be read")):
+        done = run(command, nowhere)
+        assert done.code == 2 and f"{nowhere} {words}: No such file" in done.err
+
+
+def test_an_export_of_a_store_that_the_site_lacks_is_wrong_usage(run: Any, file: str) -> None:
+    done = run("export", file, "--alias", "defualt")
+    assert done.code == 2 and "default" in done.err and not Path(file).exists()

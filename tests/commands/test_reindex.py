@@ -135,3 +135,9 @@ def test_rows_stay_while_a_layer_cannot_say_whether_it_has_their_entries(
     with override_settings(LLMCACHE=layers), pytest.raises(redis.RedisError):
         list(reindexing.prune("default"))
     assert Entry.objects.count() == 1
+
+
+def test_a_site_whose_stores_are_all_in_memory_has_nothing_to_list(run: Any) -> None:
+    memory = {"BACKEND": "llmcache.backends.memory.MemoryBackend"}
+    with override_settings(LLMCACHE={"default": memory}):
+        assert run("reindex").out == "No store can list its entries to another process.\n"

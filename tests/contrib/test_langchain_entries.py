@@ -22,7 +22,7 @@ from llmcache.backends.base import BaseBackend
 from llmcache.contrib import entries
 from llmcache.contrib.langchain import DjangoLLMCache
 from llmcache.envelope import seal
-from llmcache.exceptions import NotRepeatable, UnsupportedOperation
+from llmcache.exceptions import LLMCacheError, NotRepeatable, UnsupportedOperation
 from llmcache.models import Call, Entry
 from llmcache.recorder import flush
 from llmcache.refreshing import refresh
@@ -230,6 +230,21 @@ def test_clear_without_an_index_says_what_to_do(
     settings.LLMCACHE_CONFIG = {"RECORDER": "off"}
     with pytest.raises(UnsupportedOperation, match="RECORDER"):
         run(cache, "clear")
+
+
+def test_clear_over_a_store_that_fails_says_what_stayed(
+    run: Run, cache: DjangoLLMCache, store: BaseBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(Model(cache=cache), "invoke", "one")
+    flush()
+
+    def broken(*args: object) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr(store, "delete_many", broken)
+    with pytest.raises(LLMCacheError, match=r"1 entries stayed: .*read-only"):
+        cache.clear()
+    assert Entry.objects.count() == 1
 
 
 def test_entries_can_be_evicted_by_tag(run: Run, store: BaseBackend) -> None:

@@ -8,13 +8,16 @@ import inspect
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy, override
 from pydantic import BaseModel, SecretStr
 
+from llmcache import disable_cache
 from llmcache.decorators import cached
 from llmcache.functions.arguments import Arguments
 from llmcache.keys import Uncacheable
@@ -223,3 +226,27 @@ def test_methods_need_a_self_that_has_a_key_or_say_that_it_does_not_matter(count
     assert asyncio.run(bob.keyed("x")) == "bob x"
     assert (Shop.of_class("x"), OtherShop.of_class("x")) == ("Shop x", "OtherShop x")
     assert Shop.static("x") == Shop.static("x") == "x"
+
+
+def test_a_lazy_text_is_keyed_by_what_it_says_now(way: Way) -> None:
+    function = way.make(lambda text: str(text))
+    for language, said in (("en", "Yes"), ("de", "Ja"), ("en", "Yes")):
+        with override(language):
+            assert way(function, gettext_lazy("Yes")) == said
+    assert way.calls == 2
+
+
+def test_mappings_are_keyed_by_what_is_in_them(way: Way) -> None:
+    function = way.make(lambda given: dict(given))
+    given = [MappingProxyType({"a": 1, "b": 2}), MappingProxyType({"b": 2, "a": 1})]
+    assert [way(function, each) for each in given] == [{"a": 1, "b": 2}] * 2
+    assert way.calls == 1
+    assert way(function, MappingProxyType({"a": 1, "b": 3})) == {"a": 1, "b": 3}
+
+
+def test_there_is_no_key_and_nothing_to_evict_while_the_cache_is_off() -> None:
+    function = cached(lambda: 1)
+    with disable_cache():
+        for asked in (function.cache_key, function.evict):
+            with pytest.raises(Uncacheable, match="bypasses the cache: the cache is off"):
+                asked()

@@ -146,3 +146,22 @@ def test_a_response_comes_back_as_a_response_and_nested_calls_are_fine(
     assert (way.calls, upstream.call_count) == (1, 1)
     assert type(second) is llmcache.Response and second.raw == first.raw
     assert second.cache.outcome == "hit" and second.cache.saved_tokens == first.cache.usage.total
+
+
+def test_an_object_of_another_class_than_was_named_is_not_stored(way: Way, caplog: Any) -> None:
+    function = way.make(lambda: Hidden(text="a"), returns=Answer)
+    assert type(way(function)) is type(way(function)) is Hidden and way.calls == 2
+    assert "give returns=Hidden" in caplog.text
+
+
+def test_an_object_whose_json_its_own_class_refuses_is_not_stored(way: Way, caplog: Any) -> None:
+    function = way.make(lambda: Answer.model_construct(text="a", parts="no list"), returns=Answer)
+    assert way(function).parts == way(function).parts == "no list" and way.calls == 2
+    assert "does not come back equal" in caplog.text
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": "many"}, {"prompt_tokens": [1]}, "none", [1]])
+def test_figures_that_are_none_are_no_reason_not_to_store(way: Way, usage: Any) -> None:
+    result = {"usage": usage, "text": "a"}
+    function = way.make(lambda: result, key=str(usage))
+    assert way(function) == way(function) == result and way.calls == 1

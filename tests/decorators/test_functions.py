@@ -214,6 +214,8 @@ def test_wrong_arguments_are_errors_where_the_decorator_is_written(given: Any, w
 def test_what_cannot_be_decorated_is_refused_with_the_right_way() -> None:
     with pytest.raises(InvalidRequest, match="above @cached"):
         cached(staticmethod(len))  # type: ignore[type-var]
+    with pytest.raises(InvalidRequest, match="wrap it in a function of your own"):
+        cached(max)
     with pytest.raises(InvalidRequest, match="decorates functions"):
         cached("key")  # type: ignore[call-overload]
     with pytest.raises(InvalidRequest, match="Did you mean 'self'"):

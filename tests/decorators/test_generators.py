@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -104,6 +104,19 @@ def test_refreshing_a_generator_gives_all_its_values() -> None:
         yield len(calls)
 
     assert [list(values()), values.refresh(), list(values())] == [[1], [2], [2]]
+
+
+async def test_refreshing_an_async_generator_gives_all_its_values() -> None:
+    calls = []
+
+    @cached
+    async def values() -> AsyncIterator[int]:
+        calls.append(1)
+        yield len(calls)
+
+    assert [value async for value in values()] == [1]
+    assert await values.arefresh() == [2]
+    assert [value async for value in values()] == [2]
 
 
 OLD = {"ttl": 0.05, "cache": {"stale-while-revalidate": 600}}

@@ -192,6 +192,18 @@ def test_no_credential_is_ever_written(
     assert len(site.requests) == 3
 
 
+def test_a_key_from_the_environment_is_hidden_whatever_its_variable_is_called(
+    site: Provider, settings: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAY_IN", "way-in-0123456789")
+    options = {"base_url": site.base_url, "api_key_env": "WAY_IN"}
+    settings.LLMCACHE_PROVIDERS = {"default": {"OPTIONS": options}}
+    site.script(answer({**CHAT, "note": "you sent way-in-0123456789"}))
+    with use_cassette(path, mode="record"):
+        llmcache.completion(**asked())
+    assert b"you sent [hidden]" in path.read_bytes()
+
+
 def test_a_failure_shows_no_credential_either(site: Provider, path: Path) -> None:
     with pytest.raises(UnexpectedLiveCall) as caught, use_cassette(path):
         llmcache.completion(**asked(f"my key is {KEY}"))

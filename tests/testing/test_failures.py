@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +90,24 @@ def test_caching_switched_off_by_the_program_stays_off(site: Provider, path: Pat
     state.use(None)
     with use_cassette(path, mode="record"):
         assert llmcache.completion(**asked()).cache.outcome == "bypass"
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: path.mkdir(), "cannot be read"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "cannot be read"),
+        (
+            lambda path: path.write_text(
+                '{"format": 1, "interactions": [{"request": {"kind": "completion"}}]}'
+            ),
+            "an interaction that is not complete",
+        ),
+    ],
+)
+def test_a_cassette_that_cannot_be_read_says_why(
+    site: Provider, path: Path, write: Any, words: str
+) -> None:
+    write(path)
+    with pytest.raises(CassetteError, match=words), use_cassette(path):
+        pass
