@@ -301,6 +301,7 @@ def test_importing_the_plugin_needs_neither_settings_nor_django() -> None:
 def test_importing_the_package_does_not_import_pytest() -> None:
     code = (
         "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings';"
+        "os.environ['LLMCACHE_TEST_DATABASE'] = 'sqlite';"  # that of a server brings pytest along
         "import django; django.setup(); import llmcache.testing as t;"
         "[getattr(t, name) for name in t.__all__]; print('pytest' in sys.modules, dir(t) != [])"
     )

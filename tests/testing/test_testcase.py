@@ -114,7 +114,7 @@ def test_djangos_runner_records_and_then_needs_no_provider(
     project.write("test_site.py", SUITE)
     done = run(project, LLMCACHE_TEST_MODE="record")
     assert done.returncode == 0, done.stdout
-    assert "Ran 6 tests" in done.stdout
+    assert "Found 6 test(s)" in done.stdout  # Python 3.12.1 does not count one that is skipped
     assert len(provider.requests) == 6
     assert project.cassettes() == [
         "cassettes/shared.json",
