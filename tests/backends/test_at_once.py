@@ -285,6 +285,8 @@ def test_a_thousand_calls_at_once_are_answered_and_stored(own_redis: RedisServer
         )
         return Counter(answer.cache.outcome for answer in await asyncio.gather(*calls))
 
-    with override_settings(LLMCACHE=settings, LLMCACHE_CONFIG={"RECORDER": "off", "BACKEND_TIMEOUT": 20}):
+    with override_settings(
+        LLMCACHE=settings, LLMCACHE_CONFIG={"RECORDER": "off", "BACKEND_TIMEOUT": 20}
+    ):
         assert asyncio.run(ask()) == {"miss": 1000}
         assert asyncio.run(ask()) == {"hit": 1000}
