@@ -106,7 +106,7 @@ _SCALES: Final = {
     "billion": 10**9,
 }
 _TOKEN: Final = re.compile(
-    r"(?P<clock>\b\d{1,2}:\d\d(?P<half>[ap]m)?\b)"
+    r"\b(?P<hour>\d{1,2}):(?P<minute>\d\d)(?P<half>[ap]m)?\b"
     r"|(?P<chain>(?<![\w.])\d+(?:(?:\.\d+){2,}|(?:[/:]\d+)+|(?:-\d+){2,}))"
     r"|(?P<minus>(?<![^\s(£$€¥])[-−](?=[£$€¥]?\d))?(?:(?P<money>[£$€¥])\s?)?"
     r"(?P<number>(?<![\w.])\d+(?:,\d+)*(?:\.\d+)?)(?P<glued>[a-z°%]+)?"
@@ -155,10 +155,10 @@ def _words(found: Sequence[Token]) -> list[str]:
 
 
 def _number(token: Token, following: list[str]) -> Read | None:
-    if token["clock"]:
-        hour, _, minute = token["clock"].removesuffix(token["half"] or "").partition(":")
+    if token["hour"]:
+        hour = int(token["hour"]) + int(token["minute"]) / 60
         apart = following[0] if following and following[0] in ("am", "pm") else ""
-        return _clock(int(hour) + int(minute) / 60, token["half"] or apart), int(bool(apart)), ""
+        return _clock(hour, token["half"] or apart), int(bool(apart)), ""
     if token["chain"]:
         return Quantity("", 0.0, Decimal(0), token["chain"]), 0, ""
     if not token["number"]:
