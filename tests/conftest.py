@@ -96,6 +96,19 @@ def counted() -> Callable[[str], int]:
     return lambda name: events.counts().get(name, 0) - before.get(name, 0)
 
 
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, str], None]:
+    """Have one operation of a store fail from now on, with an error that says this."""
+
+    def begin(store: Any, operation: str, words: str) -> None:
+        def fail(*args: object) -> None:
+            raise OSError(words)
+
+        monkeypatch.setattr(store, operation, fail)
+
+    return begin
+
+
 @pytest.fixture(params=["sync", "async"])
 def door(request: pytest.FixtureRequest) -> Iterator[SyncDoor | AsyncDoor]:
     """The sync and then the async functions: a case that uses it runs over both."""

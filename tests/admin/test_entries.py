@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 import llmcache
 from llmcache.admin import entries, paging
+from llmcache.backends import stores
 from llmcache.models import Entry, Eviction
 from tests.admin.conftest import MODEL, Ask, Person, address, words
 
@@ -163,16 +165,10 @@ def test_more_than_can_be_waited_for_goes_to_a_job(
 
 
 def test_a_store_that_fails_keeps_its_entries_and_the_page_says_so(
-    admin_client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, ask: Ask, failing: Any
 ) -> None:
-    from llmcache.backends import stores
-
     entry = ask(using="disk")
-
-    def broken(*args: object) -> None:
-        raise OSError("the disk is \u202eread-only")
-
-    monkeypatch.setattr(stores["disk"], "delete_many", broken)
+    failing(stores["disk"], "delete_many", "the disk is \u202eread-only")
     page = admin_client.post(address("entry_evict_matching"), follow=True)
     text = words(page.content.decode())
     assert "stayed, as it failed" in text and r"the disk is \u202eread-only" in text
@@ -180,16 +176,10 @@ def test_a_store_that_fails_keeps_its_entries_and_the_page_says_so(
 
 
 def test_ticked_entries_that_stay_are_not_logged_as_evicted(
-    admin_client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, ask: Ask, failing: Any
 ) -> None:
-    from llmcache.backends import stores
-
     gone, stays = ask("gone"), ask("stays", using="disk")
-
-    def broken(*args: object) -> None:
-        raise OSError("read-only")
-
-    monkeypatch.setattr(stores["disk"], "delete_many", broken)
+    failing(stores["disk"], "delete_many", "read-only")
     ticked = {"action": "evict_selected", "_selected_action": [gone.pk, stays.pk]}
     text = words(admin_client.post(address(LIST), ticked, follow=True).content.decode())
     assert "1 entry was evicted" in text and "stayed, as it failed" in text

@@ -234,14 +234,10 @@ def test_an_entry_that_is_no_more_leads_back(admin_client: Client, ask: Ask) -> 
 
 
 def test_an_entry_whose_store_fails_stays_and_nothing_is_logged(
-    admin_client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, ask: Ask, failing: Any
 ) -> None:
     entry = ask(using="disk")
-
-    def broken(*args: object) -> None:
-        raise OSError("read-only")
-
-    monkeypatch.setattr(stores["disk"], "delete_many", broken)
+    failing(stores["disk"], "delete_many", "read-only")
     page = admin_client.post(address("entry_evict", entry.pk), follow=True)
     assert page.redirect_chain[-1][0] == address("entry_change", entry.pk)
     text = words(page.content.decode())

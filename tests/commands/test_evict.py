@@ -85,12 +85,9 @@ def test_a_dry_run_removes_nothing(run: Any, entries: None) -> None:
 
 
 def test_entries_whose_store_fails_stay_and_are_counted(
-    run: Any, entries: None, monkeypatch: pytest.MonkeyPatch
+    run: Any, entries: None, failing: Any
 ) -> None:
-    def fail(digests: object) -> int:
-        raise OSError("read-only")
-
-    monkeypatch.setattr(backends.stores["default"], "delete_many", fail)
+    failing(backends.stores["default"], "delete_many", "read-only")
     done = run("evict", "--no-input", "--tag", "daily")
     assert done.code == 1
     assert "2 entries stayed" in done.err and "default: OSError: read-only" in done.err

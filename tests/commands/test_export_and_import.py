@@ -236,13 +236,10 @@ def test_a_compressed_export_is_compressed(run: Any, ask: Any, file: str) -> Non
 
 
 def test_an_export_from_a_store_that_fails_ends_with_1_and_keeps_what_came(
-    run: Any, ask: Any, file: str, monkeypatch: pytest.MonkeyPatch
+    run: Any, ask: Any, file: str, failing: Any
 ) -> None:
-    def fail(digests: object) -> dict[str, bytes]:
-        raise OSError("unplugged")
-
     ask("one")
-    monkeypatch.setattr(backends.stores["default"], "get_many", fail)
+    failing(backends.stores["default"], "get_many", "unplugged")
     done = run("export", file)
     assert done.code == 1 and "Some stores failed:" in done.err
     assert "default: OSError: unplugged" in done.err and "Exported 0 entries" in done.out

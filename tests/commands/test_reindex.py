@@ -105,14 +105,9 @@ def test_a_layer_of_another_store_is_indexed_as_that_store(run: Any, site: Path,
     assert Entry.objects.get().alias == "default"
 
 
-def test_a_store_that_fails_is_named(
-    run: Any, site: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(digests: object) -> dict[str, bytes]:
-        raise OSError("unplugged")
-
+def test_a_store_that_fails_is_named(run: Any, site: Path, ask: Any, failing: Any) -> None:
     ask("one")
-    monkeypatch.setattr(backends.stores["default"], "get_many", fail)
+    failing(backends.stores["default"], "get_many", "unplugged")
     done = run("reindex", "--prune")
     assert done.code == 1
     assert "default: OSError: unplugged" in done.err

@@ -233,15 +233,11 @@ def test_clear_without_an_index_says_what_to_do(
 
 
 def test_clear_over_a_store_that_fails_says_what_stayed(
-    run: Run, cache: DjangoLLMCache, store: BaseBackend, monkeypatch: pytest.MonkeyPatch
+    run: Run, cache: DjangoLLMCache, store: BaseBackend, failing: Any
 ) -> None:
     run(Model(cache=cache), "invoke", "one")
     flush()
-
-    def broken(*args: object) -> None:
-        raise OSError("read-only")
-
-    monkeypatch.setattr(store, "delete_many", broken)
+    failing(store, "delete_many", "read-only")
     with pytest.raises(LLMCacheError, match=r"1 entries stayed: .*read-only"):
         cache.clear()
     assert Entry.objects.count() == 1
