@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -58,10 +59,19 @@ def plain_server(*arguments: str, port: int = 0) -> Iterator[RedisServer]:
         )
         try:
             wait_for(port, process)
+            _wait_for_an_answer(port)
             yield RedisServer(f"redis://127.0.0.1:{port}", port, process)
         finally:
             process.kill()
             process.wait()
+
+
+def _wait_for_an_answer(port: int) -> None:
+    """Return once the server serves: it opens its Unix socket after its port, and then starts."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as asking:
+        asking.sendall(b"PING\r\n")
+        if not asking.recv(1):
+            raise RuntimeError(f"The Redis on port {port} hung up instead of answering.")
 
 
 @contextmanager
