@@ -61,6 +61,7 @@ class Recorder:
         self._lost = 0  # ever
         self._told = 0  # of these, in the figures
         self._thread: threading.Thread | None = None
+        self._is_alone = False  # there could be no thread
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._writing = threading.RLock()
@@ -205,6 +206,7 @@ class Recorder:
         with self._starting:
             if self._thread is None:
                 self._thread = threads.started(self._run, "recorder")
+                self._is_alone = self._thread is None
                 if "multiprocessing" in sys.modules:  # its children leave without atexit
                     from multiprocessing.util import Finalize
 
@@ -260,8 +262,10 @@ class Recorder:
             self._wake.set()
             if thread is not threading.current_thread():
                 thread.join(timeout=_AT_EXIT)
-        elif not in_test_run():  # there could be no thread
+        elif self._is_alone:
             self._flush_at_last()
+        else:  # what is left of tests, whose database has gone
+            return
         if self.waiting:
             events.logger.warning(
                 "%s records could not be written before the process ended.", self.waiting

@@ -108,6 +108,7 @@ class Observer:
     def _start_afresh(self) -> None:
         self._waiting: dict[tuple[str, str], tuple[Observation, int]] = {}
         self._thread: threading.Thread | None = None
+        self._is_alone = False  # there could be no thread
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._stop = threading.Event()
@@ -127,6 +128,7 @@ class Observer:
             self._waiting[key] = kept, times + 1
             if self._thread is None and not in_test_run():
                 self._thread = threads.started(self._run, "matches")
+                self._is_alone = self._thread is None
 
     def flush(self) -> None:
         """Write all that was noted before."""
@@ -150,7 +152,7 @@ class Observer:
         if thread is not None and thread.is_alive():
             self._stop.set()
             thread.join(timeout=_AT_EXIT)
-        elif not in_test_run():  # there could be no thread
+        elif self._is_alone:
             self.flush()
 
 
