@@ -25,6 +25,8 @@ from llmcache.backends.redis_loops import PerLoop
 from llmcache.backends.redis_reads import Reads
 
 _CUT: Final = (redis.ConnectionError,)
+_ONE_EACH: Final = 2**31
+"""Connections that threads may have: as many as there are threads."""
 _SYNC_ONLY = ("parser_class", "connection_class", "retry")
 _OWN_POOLS = (redis.ConnectionPool, redis.BlockingConnectionPool)
 
@@ -187,7 +189,10 @@ def sync_pool(pool_class: type[Any], url: str, options: Mapping[str, Any]) -> An
         raise ValueError(
             "a URL's port is no number; in a password, / is written %2F and @ is written %40"
         ) from None
-    pool = _from_url(pool_class, url, {"retry": Retry(NoBackoff(), 1, _CUT), **options})
+    own: dict[str, Any] = {"retry": Retry(NoBackoff(), 1, _CUT)}
+    if pool_class is redis.ConnectionPool:  # its 100 are an error for one thread more
+        own["max_connections"] = _ONE_EACH
+    pool = _from_url(pool_class, url, {**own, **options})
     if pool_class in _OWN_POOLS:
         try:
             pool.connection_class(**pool.connection_kwargs)  # connects later, but refuses now

@@ -207,6 +207,28 @@ def test_tasks_share_as_many_connections_as_the_settings_allow(own_redis: RedisS
     store.close()
 
 
+def test_no_thread_is_turned_away_however_many_write(redis_server: RedisServer) -> None:
+    store, digests = direct(redis_server.url), names(150)
+    together, failed = threading.Barrier(len(digests)), []
+
+    def write(digest: str) -> None:
+        together.wait()
+        for _ in range(5):
+            try:
+                store.set(digest, b"1" * 50_000, 60)
+            except redis.RedisError as error:
+                failed.append(repr(error))
+
+    threads = [threading.Thread(target=write, args=(digest,)) for digest in digests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(store.get_many(digests)) == len(digests)
+    store.close()
+
+
 async def test_the_time_of_an_exchange_begins_when_it_is_its_turn() -> None:
     exchanges = Exchanges(bound=2.0, most=1)
 
