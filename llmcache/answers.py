@@ -110,7 +110,7 @@ def entry(
         header["scope"] = plan.scope
     if plan.search is not None:
         plan.search.note(header)
-    kept = None if ttl is None else ttl + policy.stale_window(controls)
+    kept = policy.kept_for(controls, ttl)
     try:
         data = seal(
             digest,

@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from llmcache import conf, events, invalidation
+from llmcache import conf, events, invalidation, policy
 from llmcache.backends import stores
 from llmcache.backends.base import BaseBackend
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
@@ -290,7 +290,8 @@ def pin(entry: Entry, *, by: str = "") -> None:
 
 
 def set_ttl(entry: Entry, seconds: float | None, *, by: str = "") -> None:
-    """Let an entry live so many seconds from now, or without end; a pinned one is unpinned.
+    """Let an entry live so many seconds from now, or without end; a pinned one is unpinned. More
+    seconds than any calendar has are no end either.
 
     Raises:
         InvalidRequest: the number is not above 0.
@@ -298,14 +299,16 @@ def set_ttl(entry: Entry, seconds: float | None, *, by: str = "") -> None:
     """
     if seconds is not None and not seconds > 0:
         raise InvalidRequest(f"A ttl must be a number of seconds above 0, not {seconds!r}.")
-    _reseal(entry, seconds, pinned=False, by=by)
+    endless = seconds is None or seconds >= policy.LONGEST
+    _reseal(entry, None if endless else seconds, pinned=False, by=by)
 
 
 def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     backend = _backend(entry)
     envelope = _opened(entry, backend)
     window = envelope.stale_until - envelope.expires
-    window = window if math.isfinite(window) else 0.0
+    window = 0.0 if math.isnan(window) else window
+    kept = None if ttl is None or math.isinf(window) else ttl + window
     expires = math.inf if ttl is None else time() + ttl
     header = {name: value for name, value in envelope.header.items() if name not in _BY_HAND}
     if pinned or ttl is not None:
@@ -324,16 +327,16 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
         compress_min_bytes=0 if backend.process_local else conf.config().compress_min_bytes,
     )
     try:
-        backend.set(entry.digest, data, None if ttl is None else ttl + window)
+        backend.set(entry.digest, data, kept)
         semantic = semantic_part(backend)
         if semantic is not None:  # its vector has an end of its own
-            semantic.touch(entry.digest, None if ttl is None else ttl + window)
+            semantic.touch(entry.digest, kept)
     except Exception as error:
         raise EntryGone(_NO_ANSWER, alias=entry.alias, problem=error) from error
     shorter = ttl is not None and (entry.expires is None or _from_now(ttl) < entry.expires)
     entry.pinned = pinned
     entry.expires = None if ttl is None else _from_now(ttl)
-    entry.kept_until = None if ttl is None else _from_now(ttl + window)
+    entry.kept_until = None if kept is None else _from_now(kept)
     entry.size = len(data)
     entry.save(update_fields=("pinned", "expires", "kept_until", "size"))
     if shorter:  # copies in other processes' memory would outlive it
