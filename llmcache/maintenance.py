@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from time import time
 from typing import Any, Final
 
@@ -99,12 +100,7 @@ def evict(
     if alias is not None and backend_of(alias) is None:
         raise InvalidRequest.unknown("alias of LLMCACHE", alias, conf.backends())
     ((name, value),) = given.items()
-    log: dict[str, Any] = {
-        "alias": alias or "",
-        "value": value,
-        "reason": reason,
-        "by": by,
-    }
+    log: dict[str, Any] = {"alias": alias or "", "value": value, "reason": reason, "by": by}
     if name == "digest":  # it need not be in the index
         eviction = invalidation.publish(What.ENTRIES, digests=[value], **log)
         return _evict_digest(eviction, value, alias)
@@ -149,42 +145,47 @@ def clear(
     Raises:
         InvalidRequest: there is no such alias.
     """
-    backend = backend_of(alias)
-    if backend is None:
+    if (backend := backend_of(alias)) is None:
         raise InvalidRequest.unknown("alias of LLMCACHE", alias, conf.backends())
     eviction = invalidation.publish(What.ALIAS, alias=alias, reason=reason, by=by)
-    try:
-        backend.clear()
-    except UnsupportedOperation:
-        pass
-    except Exception as error:
-        return Evicted(failed=1, problems={alias: f"{type(error).__name__}: {error}"})
-    invalidation.apply(eviction)
-    done = _evict_thoroughly(eviction, _index().filter(alias=alias), progress)
-    if semantic_part(backend) is not None:
-        pairs.restore(backend, signed=not backend.process_local)
+    problem = _tried(backend.clear)
+    invalidation.apply(eviction)  # what stayed serves here no more than in other processes
+    done = Evicted(failed=1, problems={alias: problem})
+    if not problem:
+        done = _evict_thoroughly(eviction, _index().filter(alias=alias), progress)
+    if semantic_part(backend) is not None:  # a store that failed may have lost them all the same
+        problem = _tried(partial(pairs.restore, backend, signed=not backend.process_local))
+        if problem:
+            done.failed += 1
+            done.problems.setdefault(alias, f"rejected pairs may match again: {problem}")
     return done
+
+
+def _tried(step: Callable[[], object]) -> str:
+    """What goes wrong with a step; "" if nothing does, or the store cannot do it."""
+    try:
+        step()
+    except Exception as error:
+        return "" if isinstance(error, UnsupportedOperation) else f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _evict_thoroughly(
     eviction: Eviction, entries: EntryQuerySet, progress: Progress | None = None
 ) -> Evicted:
-    invalidation.apply(eviction)
     done = Evicted()
-    for batch in _batches(entries):
-        _evict_batch(eviction, batch, done)
-        if progress is not None:
-            progress(len(batch))
-    _finish(eviction, done)
-    invalidation.at_commit(eviction, lambda: _evict_again(eviction, entries, done))
+
+    def evict_all(progress: Progress | None = None) -> None:
+        invalidation.apply(eviction)
+        for batch in _batches(entries):
+            _evict_batch(eviction, batch, done)
+            if progress is not None:
+                progress(len(batch))
+        _finish(eviction, done)
+
+    evict_all(progress)
+    invalidation.at_commit(eviction, evict_all)
     return done
-
-
-def _evict_again(eviction: Eviction, entries: EntryQuerySet, done: Evicted) -> None:
-    invalidation.apply(eviction)
-    for batch in _batches(entries):
-        _evict_batch(eviction, batch, done)
-    _finish(eviction, done)
 
 
 def _finish(eviction: Eviction, done: Evicted) -> None:
@@ -290,8 +291,7 @@ def pin(entry: Entry, *, by: str = "") -> None:
 
 
 def set_ttl(entry: Entry, seconds: float | None, *, by: str = "") -> None:
-    """Let an entry live so many seconds from now, or without end; a pinned one is unpinned. More
-    seconds than any calendar has are no end either.
+    """Let an entry live so many seconds from now, or without end; a pinned one is unpinned.
 
     Raises:
         InvalidRequest: the number is not above 0.
@@ -311,10 +311,10 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     kept = None if ttl is None or math.isinf(window) else ttl + window
     expires = math.inf if ttl is None else time() + ttl
     header = {name: value for name, value in envelope.header.items() if name not in _BY_HAND}
-    if pinned or ttl is not None:
-        header["pinned" if pinned else "ttl_set"] = True
     now = timezone.now()
     header[RESEALED] = now.timestamp()
+    if pinned or ttl is not None:
+        header["pinned" if pinned else "ttl_set"] = True
     data = seal(
         entry.digest,
         envelope.payload,
