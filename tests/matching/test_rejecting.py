@@ -274,3 +274,18 @@ def test_a_match_that_cannot_be_noted_does_not_keep_others_from_it(
     ask(llmcache, SIMILAR)
     observing.flush()
     assert MatchedPair.objects.get().times == 1
+
+
+def test_a_redaction_that_fails_keeps_nothing_of_a_pair(
+    site: Site, counted: Callable[[str], int]
+) -> None:
+    def fail(text: str) -> str:
+        raise ValueError("cannot redact")
+
+    site({"REDACT": fail, "STORE_PROMPTS": "full"})
+    ask(llmcache)
+    ask(llmcache, SIMILAR)
+    observing.flush()
+    row = MatchedPair.objects.get()
+    assert (row.asked, row.stored, row.whole) == ("", "", False)
+    assert counted("redact_error") == 2
