@@ -16,6 +16,7 @@ from weakref import WeakSet
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
+from llmcache import threads
 from llmcache.backends.base import BaseBackend, Item, run_in_thread
 
 logger = logging.getLogger("llmcache")
@@ -81,13 +82,13 @@ class BatchedBackend(BaseBackend):
             if len(self._waiting) >= self._flush_size:
                 return True
             self._set_timer()
-            return False
+            return self._timer is None
 
     def _set_timer(self) -> None:
         if self._timer is None and self._waiting:
-            self._timer = threading.Timer(self._flush_interval, self._flush_by_timer)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(self._flush_interval, self._flush_by_timer)
+            timer.daemon = True
+            self._timer = timer if threads.starts(timer) else None
 
     def _drop(self, digests: Iterable[str]) -> set[str]:
         """Take entries out of what waits; those that were there."""
