@@ -306,3 +306,19 @@ def test_calls_of_threads_that_no_request_knows_of_are_not_shown(
     assert upstream.call_count == 3
     (row,) = rows(toolbar[0])
     assert (row["outcome"], row["reason"]) == ("miss", "")
+
+
+def test_a_panel_that_is_put_on_or_off_twice_is_on_or_off(
+    client: Client, toolbar: list[Any]
+) -> None:
+    client.get("/ask/why?times=0")
+    shown = panel(toolbar[0])
+    for _ in range(2):
+        shown.enable_instrumentation()
+    llmcache.completion(**question("between"))
+    for _ in range(2):
+        shown.disable_instrumentation()
+    assert nobody_listens()
+    llmcache.completion(**question("after"))
+    shown.generate_stats(None, None)
+    assert len(rows(toolbar[0])) == 1
