@@ -308,17 +308,24 @@ def test_calls_of_threads_that_no_request_knows_of_are_not_shown(
     assert (row["outcome"], row["reason"]) == ("miss", "")
 
 
-def test_a_panel_that_is_put_on_or_off_twice_is_on_or_off(
+def test_a_panel_that_is_put_on_or_off_twice_takes_no_rows_from_another(
     client: Client, toolbar: list[Any]
 ) -> None:
-    client.get("/ask/why?times=0")
-    shown = panel(toolbar[0])
     for _ in range(2):
-        shown.enable_instrumentation()
-    llmcache.completion(**question("between"))
-    for _ in range(2):
-        shown.disable_instrumentation()
+        client.get("/ask/why?times=0")
+    one, other = map(panel, toolbar)
+    for step in (
+        *(other.enable_instrumentation, other.disable_instrumentation),
+        *(one.enable_instrumentation, other.disable_instrumentation),
+    ):
+        step()
+    llmcache.completion(**question("first"))
+    for step in (other.enable_instrumentation, other.enable_instrumentation):
+        step()
+    other.disable_instrumentation()
+    llmcache.completion(**question("second"))
+    one.disable_instrumentation()
     assert nobody_listens()
-    llmcache.completion(**question("after"))
-    shown.generate_stats(None, None)
-    assert len(rows(toolbar[0])) == 1
+    for shown in (one, other):
+        shown.generate_stats(None, None)
+    assert [len(rows(each)) for each in toolbar] == [2, 0]
