@@ -40,7 +40,8 @@ def prepare(
     payload = body
     if chunks is not None:
         payload = b"\n".join(chunks)
-        header[USAGE_CHUNKS] = [n for n, chunk in enumerate(chunks) if is_usage_chunk(chunk)]
+        if call.kind not in OWN_KINDS:
+            header[USAGE_CHUNKS] = [n for n, chunk in enumerate(chunks) if is_usage_chunk(chunk)]
     parsed: Any = None
     try:
         parsed = policy.readable(call.kind, body)
@@ -109,7 +110,7 @@ def entry(
         header["scope"] = plan.scope
     if plan.search is not None:
         plan.search.note(header)
-    kept = None if ttl is None else ttl + policy.stale_window(controls)
+    kept = policy.kept_for(controls, ttl)
     try:
         data = seal(
             digest,

@@ -146,8 +146,11 @@ def disable_cache() -> Switched:
 def update_cache(**kwargs: Any) -> Switched:
     """Replace the cache in force by one made with these arguments changed. Also a context manager.
 
+    Of a store that the settings describe, `ttl`, `namespace`, `supported_call_types` and `mode` can
+    be changed: the entries stay where they are.
+
     Raises:
-        InvalidRequest: caching is off, so there is nothing to change.
+        InvalidRequest: caching is off, so there is nothing to change; or a wrong argument.
     """
     cache = state.current()
     if cache is None:

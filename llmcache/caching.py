@@ -111,8 +111,7 @@ class Cache(Store):
         arguments = {name: value for name, value in locals().items() if name not in _NOT_ARGUMENTS}
         if type not in _PATHS:
             raise InvalidRequest.unknown("cache type", type, _PATHS)
-        if mode not in ("default_on", "default_off"):
-            raise InvalidRequest.unknown("mode", mode, ("default_on", "default_off"))
+        opt_in = _opt_in(mode)
         if options and type not in _REDIS:
             known = inspect.signature(Cache).parameters.keys() - {"options"}
             raise InvalidRequest.unknown("parameter of Cache", next(iter(options)), known)
@@ -139,28 +138,54 @@ class Cache(Store):
             ttl=chosen_ttl,
             namespace=namespace,
             supported_call_types=supported_call_types,
-            opt_in=mode == "default_off",
+            opt_in=opt_in,
         )
 
     @classmethod
     def over(cls, backend: BaseBackend) -> Cache:
         """A Cache over a backend that exists already, with that backend's own default ttl."""
+        opt_in = conf.config().mode == "default_off"
+        return cls._over(backend, ttl=backend.settings.timeout, opt_in=opt_in)
+
+    @classmethod
+    def _over(cls, backend: BaseBackend, **given: Any) -> Cache:
         cache = cls.__new__(cls)
         cache._arguments = {}
-        Store.__init__(
-            cache,
-            backend,
-            ttl=backend.settings.timeout,
-            opt_in=conf.config().mode == "default_off",
-        )
+        Store.__init__(cache, backend, **given)
         return cache
 
     def with_arguments(self, changes: Mapping[str, Any]) -> Cache:
-        """A new Cache, made as this one was but for the changes; functions of your own are kept."""
-        changed = Cache(**{**self._arguments, **changes})
+        """A new Cache, made as this one was but for the changes; functions of your own are kept.
+
+        Raises:
+            InvalidRequest: as for a new one; or the settings describe the store, and the changes
+                are to that, without a type of their own.
+        """
+        if self._arguments or "type" in changes:
+            changed = Cache(**{**self._arguments, **changes})
+        else:
+            changed = self._changed_over(changes)
         for name, function in self.custom.items():
+            if isinstance(function, MethodType) and function.__self__ is self:
+                function = function.__func__  # whose first parameter gets the new cache
             setattr(changed, name, function)
         return changed
+
+    def _changed_over(self, changes: Mapping[str, Any]) -> Cache:
+        known = {
+            "ttl": self.ttl,
+            "namespace": self.namespace,
+            "supported_call_types": sorted(self.supported_call_types),
+            "mode": "default_off" if self.opt_in else "default_on",
+        }
+        for name in changes:
+            if name not in known:
+                raise InvalidRequest(
+                    f"The settings describe the store {self.alias!r}: change {name} there, or give "
+                    "a type too, for a store of the program's own."
+                )
+        given = {**known, **changes}
+        return Cache._over(self.backend, opt_in=_opt_in(given.pop("mode")), **given)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in CUSTOM:
@@ -193,6 +218,14 @@ class Cache(Store):
         return f"<Cache {self.alias!r} over {type(self.backend).__name__}>"
 
 
+def _opt_in(mode: str) -> bool:
+    """Whether only calls that say so are cached."""
+    if mode not in _MODES:
+        raise InvalidRequest.unknown("mode", mode, _MODES)
+    return mode == _MODES[1]
+
+
+_MODES: Final = ("default_on", "default_off")
 _NOT_ARGUMENTS: Final = frozenset({"self", "options", "__class__"})
 _INPUTS: Final = {
     "messages": "completion",

@@ -18,7 +18,7 @@ from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest, ServerFailed
 from llmcache.outcome import HIT, MISS, STALE, CacheInfo
 from llmcache.plans import Plan
-from llmcache.usage import Usage
+from llmcache.usage import MOST, Usage
 
 
 def split_input(value: Any) -> list[Any]:
@@ -234,7 +234,7 @@ def _tokens(parsed: Mapping[str, Any]) -> int:
     """The tokens that an answer reports; 0 where it reports no number."""
     usage = parsed.get("usage")
     tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return tokens if type(tokens) is int and tokens > 0 else 0
+    return tokens if type(tokens) is int and 0 < tokens <= MOST else 0
 
 
 def _is_whole(embedding: Any) -> bool:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from time import time
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from llmcache import conf, events, invalidation
+from llmcache import conf, events, invalidation, policy
 from llmcache.backends import stores
 from llmcache.backends.base import BaseBackend
 from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
@@ -99,12 +100,7 @@ def evict(
     if alias is not None and backend_of(alias) is None:
         raise InvalidRequest.unknown("alias of LLMCACHE", alias, conf.backends())
     ((name, value),) = given.items()
-    log: dict[str, Any] = {
-        "alias": alias or "",
-        "value": value,
-        "reason": reason,
-        "by": by,
-    }
+    log: dict[str, Any] = {"alias": alias or "", "value": value, "reason": reason, "by": by}
     if name == "digest":  # it need not be in the index
         eviction = invalidation.publish(What.ENTRIES, digests=[value], **log)
         return _evict_digest(eviction, value, alias)
@@ -149,42 +145,47 @@ def clear(
     Raises:
         InvalidRequest: there is no such alias.
     """
-    backend = backend_of(alias)
-    if backend is None:
+    if (backend := backend_of(alias)) is None:
         raise InvalidRequest.unknown("alias of LLMCACHE", alias, conf.backends())
     eviction = invalidation.publish(What.ALIAS, alias=alias, reason=reason, by=by)
-    try:
-        backend.clear()
-    except UnsupportedOperation:
-        pass
-    except Exception as error:
-        return Evicted(failed=1, problems={alias: f"{type(error).__name__}: {error}"})
-    invalidation.apply(eviction)
-    done = _evict_thoroughly(eviction, _index().filter(alias=alias), progress)
-    if semantic_part(backend) is not None:
-        pairs.restore(backend, signed=not backend.process_local)
+    problem = _tried(backend.clear)
+    invalidation.apply(eviction)  # what stayed serves here no more than in other processes
+    done = Evicted(failed=1, problems={alias: problem})
+    if not problem:
+        done = _evict_thoroughly(eviction, _index().filter(alias=alias), progress)
+    if semantic_part(backend) is not None:  # a store that failed may have lost them all the same
+        problem = _tried(partial(pairs.restore, backend, signed=not backend.process_local))
+        if problem:
+            done.failed += 1
+            done.problems.setdefault(alias, f"rejected pairs may match again: {problem}")
     return done
+
+
+def _tried(step: Callable[[], object]) -> str:
+    """What goes wrong with a step; "" if nothing does, or the store cannot do it."""
+    try:
+        step()
+    except Exception as error:
+        return "" if isinstance(error, UnsupportedOperation) else f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _evict_thoroughly(
     eviction: Eviction, entries: EntryQuerySet, progress: Progress | None = None
 ) -> Evicted:
-    invalidation.apply(eviction)
     done = Evicted()
-    for batch in _batches(entries):
-        _evict_batch(eviction, batch, done)
-        if progress is not None:
-            progress(len(batch))
-    _finish(eviction, done)
-    invalidation.at_commit(eviction, lambda: _evict_again(eviction, entries, done))
+
+    def evict_all(progress: Progress | None = None) -> None:
+        invalidation.apply(eviction)
+        for batch in _batches(entries):
+            _evict_batch(eviction, batch, done)
+            if progress is not None:
+                progress(len(batch))
+        _finish(eviction, done)
+
+    evict_all(progress)
+    invalidation.at_commit(eviction, evict_all)
     return done
-
-
-def _evict_again(eviction: Eviction, entries: EntryQuerySet, done: Evicted) -> None:
-    invalidation.apply(eviction)
-    for batch in _batches(entries):
-        _evict_batch(eviction, batch, done)
-    _finish(eviction, done)
 
 
 def _finish(eviction: Eviction, done: Evicted) -> None:
@@ -298,20 +299,22 @@ def set_ttl(entry: Entry, seconds: float | None, *, by: str = "") -> None:
     """
     if seconds is not None and not seconds > 0:
         raise InvalidRequest(f"A ttl must be a number of seconds above 0, not {seconds!r}.")
-    _reseal(entry, seconds, pinned=False, by=by)
+    endless = seconds is None or seconds >= policy.LONGEST
+    _reseal(entry, None if endless else seconds, pinned=False, by=by)
 
 
 def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     backend = _backend(entry)
     envelope = _opened(entry, backend)
     window = envelope.stale_until - envelope.expires
-    window = window if math.isfinite(window) else 0.0
+    window = 0.0 if math.isnan(window) else window
+    kept = None if ttl is None or math.isinf(window) else ttl + window
     expires = math.inf if ttl is None else time() + ttl
     header = {name: value for name, value in envelope.header.items() if name not in _BY_HAND}
-    if pinned or ttl is not None:
-        header["pinned" if pinned else "ttl_set"] = True
     now = timezone.now()
     header[RESEALED] = now.timestamp()
+    if pinned or ttl is not None:
+        header["pinned" if pinned else "ttl_set"] = True
     data = seal(
         entry.digest,
         envelope.payload,
@@ -324,16 +327,16 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
         compress_min_bytes=0 if backend.process_local else conf.config().compress_min_bytes,
     )
     try:
-        backend.set(entry.digest, data, None if ttl is None else ttl + window)
+        backend.set(entry.digest, data, kept)
         semantic = semantic_part(backend)
         if semantic is not None:  # its vector has an end of its own
-            semantic.touch(entry.digest, None if ttl is None else ttl + window)
+            semantic.touch(entry.digest, kept)
     except Exception as error:
         raise EntryGone(_NO_ANSWER, alias=entry.alias, problem=error) from error
     shorter = ttl is not None and (entry.expires is None or _from_now(ttl) < entry.expires)
     entry.pinned = pinned
     entry.expires = None if ttl is None else _from_now(ttl)
-    entry.kept_until = None if ttl is None else _from_now(ttl + window)
+    entry.kept_until = None if kept is None else _from_now(kept)
     entry.size = len(data)
     entry.save(update_fields=("pinned", "expires", "kept_until", "size"))
     if shorter:  # copies in other processes' memory would outlive it

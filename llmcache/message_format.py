@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from llmcache.usage import Usage
+from llmcache.usage import Usage, reported
 
 Json = dict[str, Any]
 Cut = Callable[[str], Sequence[str]]
@@ -137,7 +137,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     read = int(usage.get("cache_read_input_tokens") or 0)
     written = int(usage.get("cache_creation_input_tokens") or 0)
     given = int(usage.get("input_tokens") or 0)
-    return Usage(given + read + written, int(usage.get("output_tokens") or 0), read)
+    return reported(given + read + written, int(usage.get("output_tokens") or 0), read)
 
 
 def finish_reason(message: Mapping[str, Any]) -> str:

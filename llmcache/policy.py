@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from llmcache import conf
 from llmcache.controls import Controls
 from llmcache.streams import OWN_KINDS, finish_reasons
+
+LONGEST: Final = 1e10
+"""Seconds, some 300 years. What is to be kept for longer is kept without end: no database and few
+stores have a word for such a day."""
 
 
 def readable(kind: str, body: bytes) -> Any:
@@ -66,9 +69,17 @@ def _says_something(choice: Mapping[str, Any]) -> bool:
 def ttl_for(controls: Controls, default: float | None) -> float | None:
     """Seconds to keep a new entry; None for no end, 0 for not at all."""
     ttl = default if controls.ttl is None else controls.ttl
-    if ttl == math.inf:
+    if ttl is None or ttl >= LONGEST:
         return None
-    return ttl * (1 - jitter()) if ttl else ttl
+    return ttl * (1 - jitter())
+
+
+def kept_for(controls: Controls, ttl: float | None) -> float | None:
+    """Seconds that a new entry is kept, stale ones included; None for no end."""
+    if ttl is None:
+        return None
+    kept = ttl + max(controls.stale_while_revalidate, stale_if_error(controls))
+    return kept if kept < LONGEST else None
 
 
 def jitter() -> float:
@@ -85,7 +96,7 @@ def longer_life(controls: Controls, default: float | None, created: float, now: 
         created: when the answer was made, in unix seconds.
     """
     ttl = default if controls.ttl is None else controls.ttl
-    latest = created + conf.config().refresh_ttl_max_age
+    latest = created + min(LONGEST, conf.config().refresh_ttl_max_age)
     return latest if ttl is None else min(now + ttl, latest)
 
 
@@ -93,8 +104,3 @@ def stale_if_error(controls: Controls) -> float:
     """Seconds past its ttl that an entry may answer for a failing upstream."""
     asked = controls.stale_if_error
     return conf.config().default_stale_if_error if asked is None else asked
-
-
-def stale_window(controls: Controls) -> float:
-    """Seconds past its ttl that an entry is kept, for any reason."""
-    return max(controls.stale_while_revalidate, stale_if_error(controls))

@@ -111,7 +111,7 @@ def _reseal(store: Store, digest: str, controls: Controls) -> None:
     until = policy.longer_life(controls, store.ttl, envelope.created, now)
     until -= (until - now) * policy.jitter()
     window = envelope.stale_until - envelope.expires
-    kept = until - now + window
+    kept = until - now + window if math.isfinite(window) else None
     data = seal(
         digest,
         envelope.payload,
@@ -135,7 +135,7 @@ def _reseal(store: Store, digest: str, controls: Controls) -> None:
                 digest=digest,
                 created=envelope.created,
                 expires=until,
-                kept_until=until + window,
+                kept_until=None if kept is None else until + window,
                 size=len(data),
                 header=header,
                 lengthened=now,

@@ -50,8 +50,7 @@ def refresh(entry: Entry) -> Response:
     """
     place = _store_of(entry.alias)
     material = _whole_material(entry)
-    window = 0.0
-    ttl = math.inf
+    window = ttl = math.inf
     if entry.expires is not None:
         ttl = (entry.expires - entry.created).total_seconds()
         if entry.kept_until is not None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from llmcache import message_format
-from llmcache.usage import Usage
+from llmcache.usage import Usage, reported
 
 Json = dict[str, Any]
 OWN_KINDS: Final = ("function", "view")
@@ -307,7 +307,11 @@ def _item_events(item: Json) -> Iterable[tuple[str, Json]]:
 
 
 def usage_of(kind: str, body: Mapping[str, Any]) -> Usage:
-    """The tokens that a whole answer reports; zeros where it reports none."""
+    """The tokens that a whole answer reports; zeros where it reports none.
+
+    Raises:
+        ValueError, TypeError, AttributeError: what it reports is no usage.
+    """
     usage = body.get("usage") or {}
     if kind == "messages" or "cache_read_input_tokens" in usage:
         return message_format.usage_of(usage)
@@ -318,7 +322,7 @@ def usage_of(kind: str, body: Mapping[str, Any]) -> Usage:
         details = usage.get("prompt_tokens_details") or {}
         names = ("prompt_tokens", "completion_tokens")
     given, made = (int(usage.get(name) or 0) for name in names)
-    return Usage(given, made, int(details.get("cached_tokens") or 0))
+    return reported(given, made, int(details.get("cached_tokens") or 0))
 
 
 def finish_reasons(kind: str, body: Mapping[str, Any]) -> set[str]:

@@ -1,43 +1,34 @@
-"""Entries as lines of JSON, to be kept as a backup or taken to another site.
+"""Entries out of their stores into a file, and back: a backup, or the way to another site.
 
 A file begins with a line that says what it is; each further line is one entry, whole: answer,
-lifetime, tags and what the index knows. Nothing is signed: whoever imports a file vouches for it,
-and entries are sealed anew with the importing site's key.
+lifetime, tags and what the index knows (`llmcache.export_lines`). Nothing is signed: whoever
+imports a file vouches for it, and entries are sealed anew with the importing site's key.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from time import time
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from llmcache import backends, conf, engine, keys, ledger
+from llmcache import backends, conf, export_lines, keys, ledger
 from llmcache.backends.base import BaseBackend, Item
-from llmcache.calls import ALL_KINDS
-from llmcache.envelope import Envelope, EnvelopeError, seal, unseal
-from llmcache.exceptions import InvalidRequest, LLMCacheError
+from llmcache.envelope import EnvelopeError, seal, unseal
+from llmcache.exceptions import LLMCacheError
+from llmcache.export_lines import Arrived, Damaged, finite
 from llmcache.models import Entry
 from llmcache.querysets import EntryQuerySet
 from llmcache.records import EntryRecord
 from llmcache.store import backend_of
 from llmcache.text import PREVIEW_LENGTH, clean
 from llmcache.tombstones import RESEALED
-from llmcache.usage import Usage
 
-FORMAT: Final = 1
 _AT_A_TIME: Final = 200
-_DIGEST: Final = re.compile("[0-9a-f]{64}")
-
-
-class Damaged(LLMCacheError):
-    """A line is no entry; the text says why."""
 
 
 # --- out ---
@@ -60,7 +51,7 @@ class Export:
 
     def lines(self) -> Iterator[bytes]:
         """The file's lines, each with its end."""
-        yield orjson.dumps({"llmcache_export": FORMAT, "exported": time()}) + b"\n"
+        yield export_lines.first()
         last = 0
         rows = self.entries.order_by("pk")
         while batch := list(rows.filter(pk__gt=last)[:_AT_A_TIME]):
@@ -89,44 +80,10 @@ class Export:
                 self.gone += 1
                 continue
             self.written += 1
-            yield _line(entry, envelope)
-
-
-def _line(entry: Entry, envelope: Envelope) -> bytes:
-    values: dict[str, Any] = {
-        "digest": entry.digest,
-        "alias": entry.alias,
-        "created": envelope.created,
-        "expires": _finite(envelope.expires),
-        "stale_until": _finite(envelope.stale_until),
-        "stream": envelope.is_stream,
-        "header": envelope.header,
-        "preview": entry.preview,
-        "material": entry.material,
-    }
-    try:
-        values["payload"] = envelope.payload.decode()
-    except UnicodeDecodeError:
-        values["payload_base64"] = b64encode(envelope.payload).decode()
-    return orjson.dumps(values) + b"\n"
-
-
-def _finite(moment: float) -> float | None:
-    return moment if math.isfinite(moment) else None
+            yield export_lines.line(entry, envelope)
 
 
 # --- in ---
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """One entry of a file, checked."""
-
-    alias: str
-    digest: str
-    envelope: Envelope
-    preview: str
-    material: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +121,13 @@ def imported(
         DatabaseError: the last entries are stored, but the index could not be told of them.
     """
     numbered = enumerate(lines, 1)
-    _check_first(next(numbered, (1, b""))[1])
+    export_lines.check_first(next(numbered, (1, b""))[1])
     waiting: list[tuple[int, Arrived]] = []
     for number, line in numbered:
         if not line.strip():
             continue
         try:
-            entry = parsed(line, alias)
+            entry = export_lines.parsed(line, alias)
         except Damaged as error:
             yield Imported(number, "damaged", str(error))
             continue
@@ -185,73 +142,6 @@ def imported(
             yield from _store(waiting, overwrite)
             waiting = []
     yield from _store(waiting, overwrite)
-
-
-def _check_first(line: bytes) -> None:
-    try:
-        version = orjson.loads(line)["llmcache_export"]
-    except (ValueError, TypeError, KeyError):
-        raise InvalidRequest("This is no export: its first line does not say so.") from None
-    if version != FORMAT:
-        raise InvalidRequest(
-            f"This export has the format {version!r}; this release reads {FORMAT}."
-        )
-
-
-def parsed(line: bytes, alias: str | None = None) -> Arrived:
-    """One line as an entry.
-
-    Raises:
-        Damaged: it is none.
-    """
-    try:
-        values = orjson.loads(line)
-        header = values["header"]
-        place = values["alias"] if alias is None else alias
-        payload = (
-            values["payload"].encode()
-            if "payload" in values
-            else b64decode(values["payload_base64"], validate=True)
-        )
-        envelope = Envelope(
-            float(values["created"]),
-            _moment(values["expires"]),
-            _moment(values["stale_until"]),
-            bool(values["stream"]),
-            b"",
-            payload,
-        )
-        envelope.note(header)
-        if not isinstance(values["digest"], str) or not _DIGEST.fullmatch(values["digest"]):
-            raise Damaged("its digest is not 64 hexadecimal characters")
-        if place not in conf.backends():
-            raise Damaged(f"LLMCACHE has no alias {place!r}; give one to import to")
-        if backends.stores[place].process_local:
-            raise Damaged(f"the store {place!r} is in the memory of each process")
-        _check_header(header)
-        orjson.loads(engine.body_of(header["kind"], envelope))
-        return Arrived(
-            place, values["digest"], envelope, str(values["preview"]), str(values["material"])
-        )
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise Damaged(f"{type(error).__name__}: {error}") from error
-
-
-def _moment(value: float | None) -> float:
-    return math.inf if value is None else float(value)
-
-
-def _check_header(header: dict[str, Any]) -> None:
-    if header["kind"] not in ALL_KINDS:
-        raise Damaged(f"its call type is {header['kind']!r}")
-    for name in ("model", "namespace", "scope"):
-        if not isinstance(header.get(name, ""), str):
-            raise Damaged(f"its {name} is no text")
-    if not all(isinstance(tag, str) for tag in header.get("tags", [])):
-        raise Damaged("its tags are no list of texts")
-    float(header.get("seconds", 0.0))
-    usage = Usage(**header.get("usage", {}))
-    float(usage.total + usage.cached)
 
 
 def _store(entries: list[tuple[int, Arrived]], overwrite: bool) -> Iterator[Imported]:
@@ -306,8 +196,8 @@ def _record(entry: Arrived, size: int) -> EntryRecord:
         alias=entry.alias,
         digest=entry.digest,
         created=envelope.created,
-        expires=_finite(envelope.expires),
-        kept_until=_finite(envelope.stale_until),
+        expires=finite(envelope.expires),
+        kept_until=finite(envelope.stale_until),
         size=size,
         header=envelope.header,
     )

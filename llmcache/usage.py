@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+MOST: Final = 2**53
+"""Of tokens: a greater number is none that anybody has counted, and may not fit into JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,14 @@ class Usage:
     def as_dict(self) -> dict[str, Any]:
         """The counts by name, as an entry's header keeps them."""
         return {"input": self.input, "output": self.output, "cached": self.cached}
+
+
+def reported(given: int, made: int, cached: int) -> Usage:
+    """What an answer says that it took.
+
+    Raises:
+        ValueError: a number beyond MOST.
+    """
+    if not (-MOST <= given <= MOST and -MOST <= made <= MOST and -MOST <= cached <= MOST):
+        raise ValueError("a number of tokens that nobody can have counted")
+    return Usage(given, made, cached)

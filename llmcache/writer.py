@@ -259,6 +259,9 @@ class _Worker:
                     job()
                 else:
                     _store(*job)
+            except Exception:  # the thread must not end: what waits would never be stored
+                events.count("write_error")
+                events.logger.exception("The writer's thread could not do its work")
             finally:
                 self._queue.task_done()
         self._queue.task_done()

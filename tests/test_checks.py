@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +188,13 @@ def test_a_site_without_time_zones_is_told_that_nothing_is_recorded() -> None:
 
 def test_the_log_may_be_sampled_by_every_outcome_that_it_has() -> None:
     assert {*OUTCOMES, FAILED} == set(LOGGED)
+
+
+def test_what_a_judge_has_to_say_is_said(tmp_path: Path) -> None:
+    judge = {"BACKEND": "tests.matching.verdicts.UncertainJudge", "OPTIONS": {"says": True}}
+    similar = {
+        "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+        "LOCATION": str(tmp_path),
+        "OPTIONS": {"embedder": "tests.matching.words.WordEmbedder", "judge": judge},
+    }
+    assert ("site.W001", "The judge is not certain.") in messages(**aliases(similar=similar))

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcache import diff_keys, explain_key, keys
+from llmcache.exceptions import InvalidRequest
 from tests.extras import needs
 
 ASK = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -264,3 +265,9 @@ def test_keys_are_equal_exactly_when_the_parameters_are(one: Any, other: Any) ->
     first, second = keys.digest_of({"params": one}), keys.digest_of({"params": other})
     assert (first == second) == (exact(one) == exact(other))
     assert keys.digest_of({"params": shuffled(one)}) == first
+
+
+@pytest.mark.parametrize("kind", [int, Exception])
+def test_a_class_that_has_no_schema_is_refused_as_a_format(kind: type) -> None:
+    with pytest.raises(InvalidRequest, match=f"not the class {kind.__name__}"):
+        digest(response_format=kind)

@@ -21,6 +21,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "completion": {"messages": [{"role": "user", "content": "Hi"}]},
     "text_completion": {"prompt": "Hi"},
     "responses": {"input": "Hi"},
+    "messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
     "embedding": {"input": ["a", "b"]},
     "transcription": {"file": ("a.wav", b"RIFF")},
 }
@@ -117,7 +118,10 @@ def test_no_json_that_a_provider_sends_is_an_error_of_ours(
 
 @pytest.mark.parametrize(
     "usage",
-    [None, 7, [], {"prompt_tokens": None}, {"prompt_tokens": "x"}, {"prompt_tokens": -3}, {}],
+    [
+        *(None, 7, [], {"prompt_tokens": None}, {"prompt_tokens": "x"}, {"prompt_tokens": -3}, {}),
+        *({"prompt_tokens": 1e300}, {"prompt_tokens": 2**64 - 1}),
+    ],
 )
 def test_embeddings_without_a_count_of_tokens_are_whole(
     usage: Any, door: Door, answering: Any
@@ -128,6 +132,32 @@ def test_embeddings_without_a_count_of_tokens_are_whole(
         assert [part["embedding"] for part in answer.data] == [[2.0], [1.0]]
         assert answer.cache.hit is hit
         assert orjson.loads(answer.raw)["usage"]["prompt_tokens"] == 0
+
+
+SAID = {
+    "completion": {"choices": [{"index": 0, "message": {"content": "Hi"}}]},
+    "text_completion": {"choices": [{"index": 0, "text": "Hi"}]},
+    "responses": {"output": [{"type": "message", "content": []}], "status": "completed"},
+    "messages": {"content": [{"type": "text", "text": "Hi"}]},
+}
+
+
+TOKENS = {
+    "completion": "prompt_tokens",
+    "text_completion": "completion_tokens",
+    "responses": "input_tokens",
+    "messages": "output_tokens",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("tokens", [1e300, -1e300, 2**64 - 1])
+def test_a_number_of_tokens_that_nobody_can_have_counted_is_handed_on_and_not_stored(
+    name: str, tokens: float, door: Door, upstream: FakeUpstream, answering: Any
+) -> None:
+    body = {**SAID[name], "usage": {TOKENS[name]: tokens}}
+    answering(body)
+    ask_twice(door, name, upstream, body)
 
 
 @pytest.mark.parametrize(

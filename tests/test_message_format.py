@@ -83,6 +83,18 @@ def test_a_message_cut_into_events_amounts_to_itself(message: dict[str, Any]) ->
     Message.model_validate_json(whole)
 
 
+def test_a_message_without_usage_or_a_signature_is_cut_without_them() -> None:
+    message = {
+        "type": "message",
+        "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Yes."}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+    }
+    events = split("messages", orjson.dumps(message))
+    assert b"usage" not in b"".join(events) and b"signature" not in b"".join(events)
+    assert orjson.loads(assemble("messages", events)) == message
+
+
 def recorded(*deltas: dict[str, Any], block: dict[str, Any]) -> list[bytes]:
     begun = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
     events: list[dict[str, Any]] = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 import llmcache
 from llmcache.caching import Cache
+from llmcache.exceptions import InvalidRequest
 from llmcache.upstreams.fake import FakeUpstream
 from tests.test_page import JOKE
 
@@ -17,14 +19,8 @@ class Kept:
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
 
-    def functions(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        def add_cache(this: Any, result: Any, *args: Any, **kwargs: Any) -> None:
-            self.answers[str(kwargs["messages"])] = result.model_dump()
-
-        def get_cache(this: Any, *args: Any, **kwargs: Any) -> Any:
-            return self.answers.get(str(kwargs["messages"]))
-
-        return add_cache, get_cache
+    def add(self, result: Any, **kwargs: Any) -> None:
+        self.answers[str(kwargs["messages"])] = result.model_dump()
 
 
 def test_custom_add_and_get_functions(door: Any, upstream: FakeUpstream) -> None:
@@ -76,3 +72,28 @@ def test_custom_functions_that_fail_are_a_miss(door: Any, counted: Any) -> None:
     response = door.completion(model="gpt-3.5-turbo", messages=JOKE)
     assert response.cache.outcome == "error"
     assert (counted("read_error"), counted("write_error")) == (1, 1)
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_functions_outlive_an_update_and_get_the_new_cache(door: Any, described: bool) -> None:
+    kept, got = Kept(), []
+    cache = llmcache.cache if described else Cache()
+
+    def get_cache(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        got.append(self)
+        return kept.answers.get(str(kwargs["messages"]))
+
+    cache.get_cache, cache.add_cache = get_cache, kept.add
+    llmcache.cache = cache
+    updated = llmcache.update_cache(ttl=60)
+    for outcome in ("miss", "hit"):
+        answer = door.completion(model="gpt-3.5-turbo", messages=JOKE)
+        assert answer.cache.outcome == outcome
+    assert set(map(id, got)) == {id(llmcache.cache)} and llmcache.cache is not cache
+    assert len(kept.answers) == 1 and updated is not None
+
+
+@pytest.mark.parametrize("name", ["get_cache_key", "get_cache", "async_add_cache"])
+def test_what_is_no_function_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name} must be a function, not 5"):
+        setattr(Cache(), name, 5)

@@ -127,6 +127,8 @@ def test_of_our_own_kinds_the_first_line_is_read_and_of_a_providers_all() -> Non
         (30, None, 30),
         (math.inf, 60.0, None),
         (None, math.inf, None),
+        (policy.LONGEST, 60.0, None),
+        (None, 1e300, None),
     ],
 )
 def test_a_calls_own_ttl_comes_before_the_stores(
@@ -151,6 +153,7 @@ def test_jitter_takes_off_at_most_its_share_and_never_adds() -> None:
         (0, 100, 1200, 1200),
         (None, 100, 1450, 1500),  # never past what a new entry's birth allows
         (None, None, 1200, 1500),
+        (1e300, None, 1200, 1500),
     ],
 )
 def test_a_longer_life_ends_with_the_entrys_greatest_age(
@@ -168,10 +171,13 @@ def test_a_longer_life_ends_with_the_entrys_greatest_age(
         (Controls(stale_if_error=5), 5, 5),
         (Controls(stale_if_error=5, stale_while_revalidate=20), 5, 20),
         (Controls(stale_while_revalidate=20), 40, 40),
+        (Controls(stale_while_revalidate=math.inf), 40, None),
+        (Controls(stale_if_error=1e300), 1e300, None),
     ],
 )
 def test_a_stale_entry_is_kept_as_long_as_the_longer_of_its_uses(
-    asked: Controls, if_error: float, window: float
+    asked: Controls, if_error: float, window: float | None
 ) -> None:
     assert policy.stale_if_error(asked) == if_error
-    assert policy.stale_window(asked) == window
+    assert policy.kept_for(asked, 100) == (None if window is None else 100 + window)
+    assert policy.kept_for(asked, None) is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import override_settings
 
 import llmcache
-from llmcache import Cache, InvalidRequest
+from llmcache import Cache, InvalidRequest, backends
 from llmcache.upstreams.fake import FakeUpstream
 from tests.test_completion import ASK
 
@@ -62,6 +63,47 @@ class TestSwitches:
         assert llmcache.cache is None
         with pytest.raises(InvalidRequest, match="enable_cache"):
             llmcache.update_cache(ttl=1)
+
+    def test_an_update_leaves_the_entries_in_the_store_that_the_settings_describe(
+        self, door: Any, tmp_path: Path
+    ) -> None:
+        disk = {"BACKEND": "llmcache.backends.disk.DiskBackend", "LOCATION": str(tmp_path)}
+        with override_settings(LLMCACHE={"default": disk}):
+            door.completion(**ASK)
+            llmcache.update_cache(ttl=60)
+            llmcache.update_cache(supported_call_types=["completion", "acompletion"])
+            assert (llmcache.cache.ttl, llmcache.cache.alias) == (60, "default")
+            response = door.completion(**ASK)
+            assert (response.cache.outcome, response.cache.layer) == ("hit", "default")
+            door.embedding(model="e", input=["a"])
+            assert door.embedding(model="e", input=["a"]).cache.outcome == "bypass"
+            llmcache.update_cache(mode="default_off", namespace="other")
+            assert door.completion(**ASK).cache.outcome == "bypass"
+            opted = {"use-cache": True}
+            assert door.completion(**ASK, cache=opted).cache.outcome == "miss"
+            assert door.completion(**ASK, cache=opted).cache.outcome == "hit"
+            assert len(list(backends.stores["default"].iterate())) == 2
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"host": "x"}, "describe the store 'default': change host there"),
+            ({"tttl": 1}, "change tttl there"),
+            ({"mode": "on"}, "Unknown mode 'on'"),
+            ({"supported_call_types": ["poem"]}, "'poem'"),
+        ],
+    )
+    def test_what_an_update_cannot_change_is_refused(
+        self, changes: dict[str, Any], words: str
+    ) -> None:
+        before = llmcache.cache
+        with pytest.raises(InvalidRequest, match=words):
+            llmcache.update_cache(**changes)
+        assert llmcache.cache is before
+
+    def test_an_update_with_a_type_is_another_store(self) -> None:
+        llmcache.update_cache(type="local", ttl=5)
+        assert (llmcache.cache.alias, llmcache.cache.ttl) == ("local", 5)
 
     def test_as_context_managers_they_hold_for_the_body_only(self, door: Any) -> None:
         before = llmcache.cache

@@ -156,12 +156,13 @@ class Player:
         Raises:
             CassetteError: the answer is not JSON, or a filter fails.
         """
+        nothing = chunks is None or (error is not None and not chunks)
         try:
             made = Interaction(
                 noted.shown,
                 params_sha256=noted.digest,
                 answer=None if answer is None else self._kept(answer, noted),
-                chunks=[self._kept(chunk, noted) for chunk in chunks] if chunks else None,
+                chunks=None if nothing else [self._kept(chunk, noted) for chunk in chunks or ()],
                 error=None if error is None else noted.secrets.hide(error_json.as_json(error)),
                 left=left,
                 used=1,

@@ -204,3 +204,19 @@ def test_a_model_whose_name_no_database_takes_has_neighbours_too() -> None:
     recorder.flush()
     (found,) = explaining.explain("completion", odd, "default")
     assert [list(near.differences) for near in found.neighbours] == [["params.temperature"]]
+
+
+def test_texts_to_embed_and_keys_of_the_callers_own_need_the_right_to_read_too(
+    person: Person, ask: Ask
+) -> None:
+    ask(cache={"key": "a secret name"})
+    llmcache.embedding(MODEL, input=["a secret text"])
+    recorder.flush()
+    client = person("view_entry")
+    for kind, request, path in (
+        ("completion", {**hello(), "cache": {"key": "mine"}}, "key"),
+        ("embedding", {"model": MODEL, "input": ["mine"]}, "params.input"),
+    ):
+        text = words(explained(client, request, kind).content.decode())
+        assert f"{path} hidden: you may not read prompts" in text
+        assert "secret" not in text

@@ -10,11 +10,13 @@ import pytest
 from django.test import Client, override_settings
 
 import llmcache
+from llmcache.backends import stores
 from llmcache.models import Entry, MatchedPair
 from llmcache.recorder import recorder
 from tests.admin.conftest import Person, address, words
 from tests.admin.pairs import MODEL, NUMBERS, SIMILAR, STORED, ask, matched, semantic
 from tests.matching.conftest import WORDS
+from tests.matching.verdicts import FixedJudge
 from tests.matching.words import WordEmbedder
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("semantic_site")]
@@ -115,3 +117,25 @@ def test_an_embedder_that_fails_is_a_note_on_the_page(admin_client: Client, tmp_
     broken["OPTIONS"]["embedder"] = {"BACKEND": WORDS, "OPTIONS": {"fail": True}}
     with override_settings(LLMCACHE={"default": broken}):
         assert "the question could not be embedded" in near(admin_client, Entry.objects.get())
+
+
+def test_a_store_that_fails_is_a_note_on_the_page(admin_client: Client, failing: Any) -> None:
+    ask(STORED)
+    recorder.flush()
+    failing(stores["default"], "nearest", "unplugged")
+    assert "The store failed: OSError: unplugged" in near(admin_client, Entry.objects.get())
+
+
+def test_what_the_judge_would_be_asked_about_is_marked_and_nobody_asks_it(
+    admin_client: Client, tmp_path: Path
+) -> None:
+    judge = {"BACKEND": "tests.matching.verdicts.FixedJudge", "OPTIONS": {"says": True}}
+    judged = semantic(tmp_path / "judged", judge=judge, judge_band=[0.5, 1.0])
+    FixedJudge.asked.clear()
+    with override_settings(LLMCACHE={"default": judged}):
+        ask(STORED)
+        ask(SIMILAR, cache={"semantic": False})
+        recorder.flush()
+        page = near(admin_client, Entry.objects.get(preview=SIMILAR))
+    assert STORED in page and "the judge decides" in page
+    assert FixedJudge.asked == []

@@ -164,3 +164,10 @@ def test_the_sample_is_measured_with_a_real_model(tmp_path: Path, capsys: Any) -
     assert found["at"]["wrong"]["share"] < 0.05 < found["similarity_alone"]["wrong"]["share"]
     assert found["best"]["0.01"]["wrong"]["share"] <= 0.01
     assert set(found["categories"]) >= {"negation", "number_date", "entity_swap", "paraphrase"}
+
+
+def test_a_cache_that_is_off_cannot_be_measured(pairs: Path) -> None:
+    off = override_settings(LLMCACHE_CONFIG={"MODE": "off"})
+    with off, pytest.raises(CommandError, match=r"'MODE'\] is .off") as caught:
+        call_command("llmcache_eval", str(pairs))
+    assert caught.value.returncode == 2

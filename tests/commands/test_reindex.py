@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from llmcache import backends, reindexing
 from llmcache.models import Entry
+from tests.ledger.records import digest
 from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.django_db
@@ -136,3 +137,14 @@ def test_a_site_whose_stores_are_all_in_memory_has_nothing_to_list(run: Any) -> 
     memory = {"BACKEND": "llmcache.backends.memory.MemoryBackend"}
     with override_settings(LLMCACHE={"default": memory}):
         assert run("reindex").out == "No store can list its entries to another process.\n"
+
+
+def test_a_store_that_cannot_list_its_entries_is_wrong_usage(run: Any, tmp_path: Path) -> None:
+    named = {
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": str(tmp_path),
+        "KEY_FUNCTION": lambda *parts: digest(parts),
+    }
+    with override_settings(CACHES={"default": named}, LLMCACHE={"default": {}}):
+        done = run("reindex", "--alias", "default")
+    assert done.code == 2 and "'default' cannot list its entries" in done.err

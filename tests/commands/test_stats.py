@@ -70,3 +70,13 @@ def test_no_calls_are_said_to_be_none(run: Any) -> None:
 @pytest.mark.parametrize("wrong", [["--days", "0"], ["--days", "nan"], ["--limit", "0"]])
 def test_a_wrong_number_is_wrong_usage(run: Any, wrong: list[str]) -> None:
     assert run("stats", *wrong).code == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.25, "250.0 ms"), (90, "90.0 s"), (600, "10.0 min"), (9000, "2.5 h")]
+)
+def test_time_is_told_in_words_of_its_size(run: Any, seconds: float, said: str) -> None:
+    HourlyStat.objects.create(
+        hour=timezone.now(), outcome="hit", alias="default", calls=1, saved_seconds=seconds
+    )
+    assert f"time saved           {said}\n" in run("stats").out

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from llmcache.upstreams.fake import FakeUpstream
 
@@ -113,3 +115,20 @@ def test_a_file_that_is_not_there_is_wrong_usage(run: Any, site: Path) -> None:
     done = run("warm", str(site / "nowhere"))
     assert done.code == 2
     assert "cannot be read: No such file" in done.err
+
+
+def test_nothing_is_warmed_where_the_cache_is_off(
+    run: Any, requests: Path, upstream: FakeUpstream
+) -> None:
+    with override_settings(LLMCACHE_CONFIG={"MODE": "off"}):
+        done = run("warm", str(requests), "--alias", "default")
+    assert done.code == 2 and "nothing would be stored" in done.err
+    assert upstream.call_count == 0
+
+
+def test_calls_come_by_the_standard_input_too(
+    run: Any, ask: Any, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO(chat("one")))
+    assert run("warm", "-").out == "1 call made: 1 miss.\n"
+    assert ask("one").cache.outcome == "hit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -281,3 +282,50 @@ def test_a_request_without_calls_says_so(client: Client, toolbar: list[Any]) -> 
 def test_the_time_of_the_calls_is_a_server_timing(client: Client) -> None:
     response = client.get("/ask/why?times=2")
     assert "LLMCachePanel_calls;dur=" in response["Server-Timing"]
+
+
+def test_calls_of_threads_that_no_request_knows_of_are_not_shown(
+    client: Client, toolbar: list[Any], upstream: FakeUpstream
+) -> None:
+    def elsewhere() -> None:
+        llmcache.completion(**question("elsewhere"))
+        upstream.fail = 503
+        with contextlib.suppress(llmcache.UpstreamError):
+            llmcache.completion(**question("fails elsewhere"))
+        upstream.fail = None
+
+    class Listener(events.CustomLogger):
+        def log_success_event(self, *args: Any) -> None:
+            events.callbacks.clear()
+            thread = threading.Thread(target=elsewhere)  # begins in an empty context
+            thread.start()
+            thread.join()
+
+    events.callbacks.append(Listener())
+    client.get("/ask/why")
+    assert upstream.call_count == 3
+    (row,) = rows(toolbar[0])
+    assert (row["outcome"], row["reason"]) == ("miss", "")
+
+
+def test_a_panel_that_is_put_on_or_off_twice_takes_no_rows_from_another(
+    client: Client, toolbar: list[Any]
+) -> None:
+    for _ in range(2):
+        client.get("/ask/why?times=0")
+    one, other = map(panel, toolbar)
+    for step in (
+        *(other.enable_instrumentation, other.disable_instrumentation),
+        *(one.enable_instrumentation, other.disable_instrumentation),
+    ):
+        step()
+    llmcache.completion(**question("first"))
+    for step in (other.enable_instrumentation, other.enable_instrumentation):
+        step()
+    other.disable_instrumentation()
+    llmcache.completion(**question("second"))
+    one.disable_instrumentation()
+    assert nobody_listens()
+    for shown in (one, other):
+        shown.generate_stats(None, None)
+    assert [len(rows(each)) for each in toolbar] == [2, 0]

@@ -159,3 +159,12 @@ def test_a_value_that_is_no_list_of_generations_does_not_break_the_model(
 )
 def test_the_model_is_read_from_its_description(llm_string: str, model: str) -> None:
     assert model_of(llm_string) == model
+
+
+@pytest.mark.parametrize("prompt", ['[{"lc": broken', '[{"lc": 1}]', '[{"lc": 1, "kwargs": 5}]'])
+def test_a_text_that_begins_as_messages_do_is_a_text(
+    run: Run, cache: DjangoLLMCache, prompt: str
+) -> None:
+    run(cache, "update", prompt, "m", [Generation(text="answer")])
+    assert run(cache, "lookup", prompt, "m") == [Generation(text="answer")]
+    assert run(cache, "lookup", f"{prompt} ", "m") is None

@@ -312,3 +312,27 @@ def test_a_store_that_is_away_is_a_miss_and_left_alone_after_some_tries(
     assert model.asked == 4
     assert (counted("read_error"), counted("write_error")) == (2, 1)  # then it is left alone
     assert outcomes() == ["error"] * 4
+
+
+def test_where_caching_is_off_there_is_nothing_to_delete_or_to_list(
+    cache: DjangoLLMCache, settings: Any
+) -> None:
+    made = entries.Entries("package", using="bridge", namespace="n")
+    made.write("m", {"a": 1}, {"text": "x"}, "tag")
+    assert list(made.tagged("m", "tag")) == [{"text": "x"}]
+    settings.LLMCACHE_CONFIG = {"MODE": "off"}
+    assert made.delete("m", {"a": 1}) is False
+    assert list(made.tagged("m", "tag")) == []
+    settings.LLMCACHE_CONFIG = {}
+    assert made.delete("m", {"a": 1}) is True
+    assert made.delete("m", {"a": 1}) is False
+
+
+def test_an_entry_that_its_store_does_not_give_up_is_an_error(
+    cache: DjangoLLMCache, store: BaseBackend, failing: Any
+) -> None:
+    made = entries.Entries("package", using="bridge", namespace="n")
+    made.write("m", {"a": 1}, {"text": "x"})
+    failing(store, "delete", "unplugged")
+    with pytest.raises(LLMCacheError, match=r"The entry stayed.*unplugged"):
+        made.delete("m", {"a": 1})

@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 import llmcache
 from llmcache import events
 from llmcache.contrib.opentelemetry import LLMCacheInstrumentor
+from llmcache.decorators import cached
 from llmcache.exceptions import AuthenticationFailed, RateLimited, UpstreamError
 from llmcache.upstreams.fake import FakeUpstream
 from tests.servers.provider import Provider, answer
@@ -299,3 +300,37 @@ def test_an_exporter_that_fails_does_not_break_the_call(door: Any, telemetry: Te
     finally:
         del events.observers[0]
     assert len(telemetry.spans) == 1
+
+
+def test_a_function_of_the_site_is_a_span_without_a_provider(telemetry: Telemetry) -> None:
+    @cached()
+    def summary(text: str) -> dict[str, Any]:
+        return {"model": "another", "usage": {"prompt_tokens": 3}, "text": text[:9]}
+
+    assert summary("a text") == summary("a text")
+    assert [span["llmcache.outcome"] for span in telemetry.calls] == ["miss", "hit"]
+    assert {span.kind for span in telemetry.spans} == {SpanKind.INTERNAL}
+    for span in telemetry.calls:
+        assert not [name for name in span if name.startswith(("gen_ai.provider", "server."))]
+        assert not [name for name in span if name.startswith("gen_ai.response")]
+
+
+def test_an_answer_in_an_odd_format_is_a_span_without_what_it_says(
+    door: Any, telemetry: Telemetry, provider: Provider, settings: Any
+) -> None:
+    settings.LLMCACHE_PROVIDERS = {"default": {"OPTIONS": {"base_url": provider.base_url}}}
+    provider.script(answer({"id": "1", "model": "m", "choices": 7}))
+    assert door.completion(**ASK).choices == 7
+    (span,) = telemetry.calls
+    assert (span["llmcache.outcome"], span["llmcache.hit"]) == ("miss", False)
+    assert len(telemetry.points("gen_ai.client.operation.duration")) == 1
+    assert not [name for name in span if name.startswith("gen_ai.response")]
+
+
+def test_an_error_that_is_no_providers_is_named_by_its_class(
+    door: Any, telemetry: Telemetry, upstream: FakeUpstream
+) -> None:
+    upstream.fail = ValueError("odd")
+    with pytest.raises(ValueError, match="odd"):
+        door.completion(**ASK)
+    assert telemetry.calls[0]["error.type"] == "ValueError"

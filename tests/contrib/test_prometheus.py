@@ -284,3 +284,23 @@ def test_the_counts_of_several_processes_are_added_up(tmp_path: Path) -> None:
     assert samples["llmcache_calls_total", "hit"] == 10
     assert samples["llmcache_call_duration_seconds_count", "hit"] == 10
     assert samples["llmcache_saved_tokens_total", None] > 0
+
+
+def test_what_looking_for_similar_answers_costs_is_counted(
+    registry: CollectorRegistry, settings: Any, tmp_path: Path
+) -> None:
+    settings.LLMCACHE = {
+        "default": {
+            "BACKEND": "llmcache.backends.semantic.local.LocalSemanticBackend",
+            "LOCATION": str(tmp_path),
+            "OPTIONS": {
+                "embedder": {
+                    "BACKEND": "tests.matching.words.WordEmbedder",
+                    "OPTIONS": {"cost": 0.25},
+                }
+            },
+        }
+    }
+    for text in ("why is the sky so blue", "is the sky so blue", "why is the sky so blue"):
+        llmcache.completion(**question(text))
+    assert value(registry, "lookup_cost_total", alias="default") == 0.5

@@ -160,7 +160,10 @@ def test_an_object_whose_json_its_own_class_refuses_is_not_stored(way: Way, capl
     assert "does not come back equal" in caplog.text
 
 
-@pytest.mark.parametrize("usage", [{"prompt_tokens": "many"}, {"prompt_tokens": [1]}, "none", [1]])
+@pytest.mark.parametrize(
+    "usage",
+    [{"prompt_tokens": "many"}, {"prompt_tokens": [1]}, {"input_tokens": 1e300}, "none", [1]],
+)
 def test_figures_that_are_none_are_no_reason_not_to_store(way: Way, usage: Any) -> None:
     result = {"usage": usage, "text": "a"}
     function = way.make(lambda: result, key=str(usage))

@@ -35,6 +35,14 @@ def test_a_generator_is_recorded_as_it_is_read_and_replayed(generators: Generato
     assert len(generators.made) == 3
 
 
+def test_values_that_look_like_a_providers_usage_are_values(generators: Generators) -> None:
+    usage = '{"choices": [], "usage": {"prompt_tokens": 1}}'
+    wanted = [f"data: {usage}", usage, usage.encode(), usage[:-1].encode()]
+    function = generators.make(lambda: iter(wanted))
+    assert generators.read(function) == generators.read(function) == wanted
+    assert len(generators.made) == len(wanted)
+
+
 def test_values_arrive_as_they_are_made(generators: Generators) -> None:
     assert len(generators.read(generators.make(numbers), 3, up_to=1)) == 1
     assert len(generators.made) == 1

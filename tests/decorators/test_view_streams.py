@@ -11,7 +11,11 @@ from django.http import StreamingHttpResponse
 from llmcache.decorators import cached_completion
 from tests.decorators.doors import Counted, Door, decorated
 
-CHUNKS = [b"data: one\n\n", b"", b"data: \\n \\\\ two\n\n", bytes(range(256)), b'{"choices":[]}']
+USAGE = b'{"choices":[],"usage":{"prompt_tokens":1}}'
+CHUNKS = [
+    *(b"data: one\n\n", b"", b"data: \\n \\\\ two\n\n", bytes(range(256)), b'{"choices":[]}'),
+    *(b"data: %s\n\n" % USAGE, USAGE, USAGE[:-1]),  # as a view passes on a provider's events
+]
 
 
 def test_a_stream_is_replayed_chunk_by_chunk(site_door: Door) -> None:

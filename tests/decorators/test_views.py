@@ -174,6 +174,14 @@ def test_the_ledger_names_the_view_and_counts_the_tokens_its_answer_tells_of(
     assert (hit.saved_cost, hit.kind) == (11, "view")
 
 
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 1e300}, {"prompt_tokens": "many"}, [1]])
+def test_figures_that_are_none_are_no_reason_not_to_serve(site_door: Door, usage: Any) -> None:
+    counted = Counted(lambda request: JsonResponse({"usage": usage}))
+    site_door.serve(answer=decorated(site_door, counted))
+    first, second = site_door.ask("answer"), site_door.ask("answer")
+    assert first.said == second.said and counted.calls == 1
+
+
 def test_decorating_twice_does_not_wait_for_itself(site_door: Door) -> None:
     counted = Counted()
     inner = decorated(site_door, counted, scope=None)

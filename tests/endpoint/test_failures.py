@@ -177,3 +177,13 @@ def test_a_length_that_is_no_number_is_refused(key: Callable[..., str], length: 
     found = caller.post(CHATS, CHAT, key(), CONTENT_LENGTH=length)
     assert found.status_code == 400
     caller.close()
+
+
+def test_a_stream_of_embeddings_is_refused(
+    caller: Caller, key: Callable[..., str], upstream: FakeUpstream
+) -> None:
+    body = {"model": "m", "input": "a", "stream": True}
+    found = caller.post("v1/embeddings", body, key())
+    assert found.status_code == 400
+    assert "kind 'embedding' cannot stream" in found.json()["error"]["message"]
+    assert upstream.call_count == 0

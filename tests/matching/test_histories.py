@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llmcache import caching, matching
 from llmcache.matching import observing
 from llmcache.matching.question import read, transcript, turns_of
 from llmcache.models import MatchedPair
@@ -181,3 +182,17 @@ def test_a_kept_prompt_is_read_again() -> None:
 def test_what_is_no_kept_conversation_is_none(text: str) -> None:
     assert turns_of(text) is None
     assert transcript(text, with_turns=True) == text
+
+
+def test_a_stored_prompt_that_is_no_conversation_serves_none(site: Site) -> None:
+    site(history="similar")
+    cache = caching.for_alias("default")
+    assert cache is not None
+    matcher = matching.for_store(cache)
+    question = read(material(GREETED), with_turns=True)
+    assert matcher is not None and question is not None
+    assert matcher.refused(question, question.prompt) is None
+    for stored in (QUESTION, "[]"):
+        veto = matcher.refused(question, stored)
+        assert veto is not None and veto.reason == "what is stored is no conversation"
+        assert matcher.verdicts(question, stored)[0] == ("history", veto.reason)

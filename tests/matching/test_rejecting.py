@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import llmcache
-from llmcache import maintenance, rejecting
+from llmcache import backends, maintenance, prompts, rejecting
 from llmcache.exceptions import InvalidRequest
 from llmcache.matching import observing
 from llmcache.models import Entry, Eviction, MatchedPair
@@ -213,3 +213,79 @@ def test_a_full_buffer_loses_pairs_and_counts_them(
     observing.flush()
     assert counted("match_lost") == 1
     assert not MatchedPair.objects.exists()
+
+
+# --- stores that fail ---
+
+
+def test_a_store_that_fails_while_it_is_cleared_still_knows_what_was_rejected(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(llmcache)
+    llmcache.reject(ask(llmcache, SIMILAR))
+    backend = backends.stores["default"]
+    clear = backend.clear
+
+    def break_off() -> None:
+        clear()
+        raise OSError("unplugged")
+
+    monkeypatch.setattr(backend, "clear", break_off)
+    assert maintenance.clear("default").problems == {"default": "OSError: unplugged"}
+    ask(llmcache)
+    assert not ask(llmcache, SIMILAR).cache.hit
+
+
+def test_rejected_pairs_that_cannot_be_stored_again_are_told(site: Site, failing: Any) -> None:
+    ask(llmcache)
+    llmcache.reject(ask(llmcache, SIMILAR))
+    failing(backends.stores["default"], "set_many", "unplugged")
+    done = maintenance.clear("default")
+    assert done.failed == 1
+    assert done.problems == {"default": "rejected pairs may match again: OSError: unplugged"}
+
+
+def test_a_pair_of_a_store_that_this_process_lacks_cannot_be_rejected(site: Site) -> None:
+    ask(llmcache)
+    llmcache.reject(ask(llmcache, SIMILAR))
+    MatchedPair.objects.update(alias="gone")
+    row = MatchedPair.objects.get()
+    with pytest.raises(InvalidRequest, match="no store of the alias 'gone'"):
+        rejecting.decide(row, False, by="ben")
+    rejecting.decide(row, None, by="ben")  # there is nothing left that could match
+    row.refresh_from_db()
+    assert (row.same, row.decided_by) == (None, "")
+
+
+def test_a_match_that_cannot_be_noted_does_not_keep_others_from_it(
+    site: Site, counted: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = prompts.kept
+    ask(llmcache)
+    ask(llmcache, SIMILAR)
+
+    def fail_once(text: str) -> Any:
+        monkeypatch.setattr(prompts, "kept", kept)
+        raise ValueError("broken")
+
+    monkeypatch.setattr(prompts, "kept", fail_once)
+    observing.flush()
+    assert counted("match_error") == 1 and not MatchedPair.objects.exists()
+    ask(llmcache, SIMILAR)
+    observing.flush()
+    assert MatchedPair.objects.get().times == 1
+
+
+def test_a_redaction_that_fails_keeps_nothing_of_a_pair(
+    site: Site, counted: Callable[[str], int]
+) -> None:
+    def fail(text: str) -> str:
+        raise ValueError("cannot redact")
+
+    site({"REDACT": fail, "STORE_PROMPTS": "full"})
+    ask(llmcache)
+    ask(llmcache, SIMILAR)
+    observing.flush()
+    row = MatchedPair.objects.get()
+    assert (row.asked, row.stored, row.whole) == ("", "", False)
+    assert counted("redact_error") == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.core.checks import CheckMessage, Warning
+
 from llmcache.judges.base import BaseJudge
 
 
@@ -15,3 +17,10 @@ class FixedJudge(BaseJudge):
         if self.options["says"] == "fail":
             raise TimeoutError("the judge thinks for too long")
         return bool(self.options["says"])
+
+
+class UncertainJudge(FixedJudge):
+    """One that has something to say to `manage.py check`."""
+
+    def check(self) -> list[CheckMessage]:
+        return [Warning("The judge is not certain.", id="site.W001")]

@@ -8,11 +8,12 @@ from time import sleep
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
 import llmcache
-from llmcache import jobs, maintenance, recorder, refreshing, task_queue, writer
+from llmcache import backends, jobs, maintenance, recorder, refreshing, task_queue, writer
 from llmcache.exceptions import EntryGone, NotRepeatable, UpstreamError
 from llmcache.models import Entry, RecordBatch
 from llmcache.refreshing import refresh
@@ -179,6 +180,24 @@ def test_a_store_that_the_settings_no_longer_name_is_told(upstream: FakeUpstream
         refresh(Entry.objects.get())
 
 
+def test_nothing_is_asked_again_while_the_cache_is_off(upstream: FakeUpstream) -> None:
+    ask()
+    with override_settings(LLMCACHE_CONFIG={**FULL, "MODE": "off"}):
+        assert "'MODE'] is \"off\"" in why_not(Entry.objects.get())
+        assert calls() == 0
+
+
+def test_an_entry_of_a_store_that_the_program_made_is_asked_again_there(
+    upstream: FakeUpstream,
+) -> None:
+    with llmcache.enable_cache(type="local"):
+        first = ask()
+        answer = refresh(Entry.objects.get())
+        assert Entry.objects.get().alias == "local"
+        assert ask().id == answer.id != first.id
+    assert upstream.call_count == 2
+
+
 def test_a_provider_that_fails_leaves_the_old_answer(upstream: FakeUpstream) -> None:
     first = ask()
     upstream.fail = 500
@@ -249,6 +268,28 @@ def test_a_stale_entry_is_renewed_once_however_often_it_is_asked_for(
     assert jobs.refresh_entry("default", digest, request) is False
     assert upstream.call_count == 2
     assert ask().cache.outcome == "hit"
+
+
+def test_a_stale_entry_that_does_not_open_any_more_is_renewed(upstream: FakeUpstream) -> None:
+    digest, request = stale()
+    backends.stores["default"].set(digest, b"damaged", 60)
+    assert jobs.refresh_entry("default", digest, request) is True
+    assert ask().cache.outcome == "hit"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_table_of_claims_it_is_renewed_all_the_same(
+    upstream: FakeUpstream, counted: Any
+) -> None:
+    digest, request = stale()
+    with connection.schema_editor() as editor:
+        editor.delete_model(RecordBatch)
+    try:
+        assert jobs.refresh_entry("default", digest, request) is True
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(RecordBatch)
+    assert counted("claim_error") == 1 and upstream.call_count == 2
 
 
 def test_a_stale_entry_that_another_worker_is_renewing_is_left_to_it(

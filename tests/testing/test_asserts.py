@@ -273,3 +273,10 @@ def test_a_cache_of_the_programs_own_is_replaced_by_an_empty_one_like_it(
         assert used.supported_call_types == {"completion"}
         assert used.get_cache_key() == own.get_cache_key()
     assert state.current() is own
+
+
+def test_a_cache_with_a_key_of_ones_own_or_without_is_replaced_alike() -> None:
+    state.use(Cache(ttl=7))
+    with isolated_cache():
+        used = state.current()
+        assert used is not None and used.ttl == 7 and not used.custom

@@ -11,15 +11,17 @@ import pytest
 
 import llmcache
 from llmcache import state
-from llmcache.exceptions import UpstreamError
+from llmcache.exceptions import RateLimited, UpstreamError
 from llmcache.testing import (
     CassetteError,
     UnexpectedLiveCall,
     UnusedRecordings,
+    UpstreamCalls,
     use_cassette,
 )
+from llmcache.testing.cassette import write
 from tests.doors import AsyncDoor, SyncDoor
-from tests.servers.provider import Provider
+from tests.servers.provider import Provider, answer
 from tests.testing.conftest import asked
 
 Door = SyncDoor | AsyncDoor
@@ -111,3 +113,56 @@ def test_a_cassette_that_cannot_be_read_says_why(
     write(path)
     with pytest.raises(CassetteError, match=words), use_cassette(path):
         pass
+
+
+def test_a_cassette_that_cannot_be_replaced_leaves_nothing_behind(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write(path, [])
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_call_that_fits_into_no_cassette_is_counted_all_the_same(
+    door: Door, site: Provider
+) -> None:
+    with UpstreamCalls() as calls, contextlib.suppress(UpstreamError):
+        door.completion(**asked("\ud800"))
+    calls.assert_count(1)
+    assert "fits into no cassette" in str(calls[0].params)
+
+
+def test_an_error_before_the_first_chunk_is_one_however_it_is_asked_for(
+    door: Door, site: Provider, path: Path
+) -> None:
+    site.script(answer({"error": {"message": "slowly"}}, 429))
+    with use_cassette(path, mode="record"), pytest.raises(RateLimited):
+        door.completion(**asked())
+    loosely = use_cassette(path, match_on=("kind", "model", "params"))
+    with loosely, pytest.raises(RateLimited, match="slowly"):
+        door.chunks(door.completion(**asked(), stream=True))
+    assert len(site.requests) == 1
+
+
+def test_of_many_differences_the_first_are_shown(site: Provider, path: Path) -> None:
+    first = {f"p{number:02}": 1 for number in range(20)}
+    with use_cassette(path, mode="record"):
+        llmcache.completion(**asked("far away, and longer than the other one"))
+        llmcache.completion(**asked(logit_bias=first))
+        llmcache.completion(**asked("far away, and longer than the other two"))
+    with pytest.raises(UnexpectedLiveCall) as caught, use_cassette(path):
+        llmcache.completion(**asked(logit_bias=dict.fromkeys(first, 2)))
+    told = str(caught.value)
+    assert "The nearest of 3 recorded is number 2" in told
+    assert "logit_bias.p11: 1 -> 2\n  and 8 more\n" in told and "p12" not in told
+
+
+@pytest.mark.parametrize("name", ["filter_request", "filter_answer"])
+def test_a_filter_that_gives_nothing_back_is_named_though_the_code_swallows_it(
+    site: Provider, path: Path, name: str
+) -> None:
+    given: dict[str, Any] = {name: lambda made: None}
+    told = f"{name} must return what is to be written, not None"
+    block, swallowed = use_cassette(path, mode="record", **given), contextlib.suppress(Exception)
+    with pytest.raises(CassetteError, match=told), block, swallowed:
+        llmcache.completion(**asked())
+    assert not path.exists()

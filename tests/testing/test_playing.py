@@ -98,6 +98,17 @@ def test_a_stream_left_by_its_reader_ends_there_when_replayed(
         door.chunks(door.completion(**asked(), stream=True))
 
 
+def test_a_stream_without_a_chunk_is_replayed_as_one(
+    door: Door, site: Provider, path: Path
+) -> None:
+    site.script(stream(events()))
+    for mode in ("record", "replay"):
+        with use_cassette(path, mode=mode):
+            assert door.chunks(door.completion(**asked(), stream=True)) == []
+    assert recorded(path)[0]["chunks"] == []
+    assert len(site.requests) == 1
+
+
 def test_a_stream_may_answer_a_plain_call_and_the_reverse_where_stream_does_not_matter(
     site: Provider, path: Path
 ) -> None:
