@@ -231,13 +231,14 @@ def _evict_digest(eviction: Eviction, digest: str, alias: str | None) -> Evicted
 
     def remove() -> None:
         for name in [alias] if alias else list(stores):
-            backend = backend_of(name)
-            assert backend is not None
             try:
+                backend = backend_of(name)
+                assert backend is not None
                 was_there = backend.delete(digest)
             except Exception as error:
                 done.failed += 1
                 done.problems[name] = f"{type(error).__name__}: {error}"
+                events.count("evict_error")
                 continue
             rows = _index().filter(alias=name, digest=digest).drop()
             done.removed += bool(was_there or rows)

@@ -116,9 +116,7 @@ class DeleteDoor(Door):
         keys, tags = _texts(given, "keys"), _texts(given, "tags")
         if not keys and not tags:
             raise Refused(400, "Name 'keys' (X-LLMCache-Key of answers) or 'tags', as lists.")
-        named = (
-            Entry.objects.of_digests(keys) if keys else Entry.objects.tagged(*map(name_of, tags))
-        )
+        named = Entry.objects.of_digests(keys) if keys else Entry.objects.tagged(*tags)
         own = _own_entries(holder, named)
         what = ", ".join(keys or tags)[:200]
         done = maintenance.evict_entries(own, what=what, reason="endpoint", by=holder.caller)
@@ -224,4 +222,4 @@ def _texts(given: dict[str, Any], name: str) -> list[str]:
         raise Refused(400, f"{name!r} must be a list of texts.")
     if len(value) > MOST_NAMED:
         raise Refused(400, f"{name!r} may have at most {MOST_NAMED} texts: send several requests.")
-    return value
+    return list(map(name_of, value))

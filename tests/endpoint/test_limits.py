@@ -200,6 +200,14 @@ def test_deleting_reaches_ones_own_entries_only(caller: Caller, key: Callable[..
     assert caller.post("cache/delete", {"keys": ["0"] * 1001}, mine).status_code == 400
 
 
+@pytest.mark.parametrize("name", ["keys", "tags"])
+def test_deleting_what_no_database_can_hold_deletes_nothing(
+    caller: Caller, key: Callable[..., str], name: str
+) -> None:
+    found = caller.post("cache/delete", {name: ["te\x00m"]}, key(may_evict=True))
+    assert (found.status_code, found.json()["evicted"]) == (200, 0)
+
+
 def test_deleting_by_tag(caller: Caller, key: Callable[..., str]) -> None:
     token = key(may_evict=True, allowed_controls=["tags"])
     ask(caller, token, "x", cache={"tags": ["one"]})

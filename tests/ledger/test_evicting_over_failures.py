@@ -165,6 +165,17 @@ def test_an_eviction_from_a_store_that_cannot_be_made_here_is_remembered_all_the
         assert ask().outcome == "miss"
 
 
+def test_an_answer_is_evicted_from_the_stores_that_there_are(
+    counted: Callable[[str], int],
+) -> None:
+    with override_settings(LLMCACHE={"broken": {"BACKEND": "nowhere.Backend"}, "default": {}}):
+        found = ask().key
+        done = maintenance.evict(digest=found)
+        assert (done.removed, done.failed, list(done.problems)) == (1, 1, ["broken"])
+        assert counted("evict_error") == 1
+        assert ask().outcome == "miss"
+
+
 def test_an_eviction_of_what_a_filter_found_names_nothing_that_came_since() -> None:
     begun = stored(1, created=time(), seconds=60.0)
     maintenance.evict_entries(Entry.objects.all(), what="all")
