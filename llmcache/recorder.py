@@ -28,7 +28,7 @@ from django.core.signals import setting_changed
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from llmcache import conf, events
+from llmcache import background, conf, events
 from llmcache.delivery import Batch, Delivery
 from llmcache.outcome import FAILED, SERVED, CacheInfo
 from llmcache.records import CallRecord, EntryRecord
@@ -204,11 +204,10 @@ class Recorder:
             return
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="llmcache-recorder", daemon=True
-                )
-                self._thread.start()
-                if "multiprocessing" in sys.modules:  # its children leave without atexit
+                thread = threading.Thread(target=self._run, name="llmcache-recorder", daemon=True)
+                self._thread = background.begun(thread)
+                # The children of multiprocessing leave without atexit.
+                if self._thread is not None and "multiprocessing" in sys.modules:
                     from multiprocessing.util import Finalize
 
                     Finalize(None, self.stop, exitpriority=10)

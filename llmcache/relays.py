@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from django.db import connections
 
-from llmcache import claims
+from llmcache import background, claims
 from llmcache.broadcast import AsyncBroadcast, Broadcast
 from llmcache.claims import Claim
 from llmcache.envelope import seal
@@ -149,10 +149,8 @@ class _Watch:
         with self._lock:
             self._relays[relay.claim] = relay
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="llmcache-relays", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="llmcache-relays", daemon=True)
+                self._thread = background.begun(thread)
 
     def withdraw(self, claim: Claim) -> None:
         """A stream has ended."""
@@ -190,7 +188,9 @@ class _Watch:
             if stream.join():
                 thread = threading.Thread(target=_post, args=(relay,), name="llmcache-relay")
                 thread.daemon = True
-                thread.start()
+                if background.begun(thread) is None:
+                    self.offer(relay)
+                    stream.leave()
             return
 
         def begin() -> None:

@@ -16,7 +16,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 
-from llmcache import conf, events, signals, task_queue
+from llmcache import background, conf, events, signals, task_queue
 from llmcache.backends.base import Item, run_in_thread
 from llmcache.backends.semantic.base import Vector
 from llmcache.envelope import unseal
@@ -232,13 +232,13 @@ class _Worker:
         written: Written,
         vectors: Sequence[Vector],
     ) -> bool:
-        """Hand entries to the thread; False if its queue is full."""
+        """Hand entries to the thread; False if its queue is full or it cannot be started."""
         return self.put_job((store, items, records, written, vectors))
 
     def put_job(self, job: Job) -> bool:
         """As `put`, for any work."""
-        if self._thread is None:
-            self._start()
+        if self._thread is None and not self._start():
+            return False
         try:
             self._queue.put_nowait(job)
         except queue.Full:
@@ -246,13 +246,12 @@ class _Worker:
             return False
         return True
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="llmcache-writer", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="llmcache-writer", daemon=True)
+                self._thread = background.begun(thread)
+            return self._thread is not None
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not _STOP:

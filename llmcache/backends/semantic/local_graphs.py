@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from llmcache import background
 from llmcache.backends.semantic.local_copies import GONE, Copy, View
 from llmcache.backends.semantic.local_graph import Graph
 from llmcache.backends.semantic.local_rows import VectorRows
@@ -62,10 +63,12 @@ class Graphs:
         with self._lock:
             self._waiting[copy.name] = copy
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, args=(self._closed,), name="llmcache-graphs", daemon=True
                 )
-                self._thread.start()
+                self._thread = background.begun(thread)
+                if self._thread is None:
+                    self._waiting.clear()
 
     def _run(self, closed: threading.Event) -> None:
         while True:
