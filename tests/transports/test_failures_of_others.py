@@ -1,5 +1,5 @@
-"""A call of another process, or of the functions in this one, that has failed: whoever waited for it
-hears of that as if it had asked itself.
+"""A call of another process, or of the functions in this one, that has failed: whoever waited hears
+of that as if it had asked itself.
 """
 
 from __future__ import annotations
