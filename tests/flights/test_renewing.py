@@ -126,6 +126,58 @@ def test_what_another_process_has_renewed_just_before_is_not_asked_for_again(
     assert (again.cache.outcome, again.id) == ("hit", others[1].id)
 
 
+@pytest.mark.parametrize("operation", ["claim", "get_many"])
+def test_a_store_that_cannot_say_who_renews_keeps_nobody_from_it(
+    door: Any,
+    on_disk: Any,
+    operation: str,
+    failing: Callable[[Any, str, str], None],
+    counted: Callable[[str], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = make_stale(door)
+    for name in (operation, f"a{operation}"):
+        failing(on_disk, name, "no disk")
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    assert (counted("claim_error"), provider().call_count) == (1, 2)
+    monkeypatch.undo()
+    assert on_disk.claimed(first.cache.key) is None
+    again = door.completion(**ASK, cache=WINDOW)
+    assert again.cache.outcome == "hit" and again.id != first.id
+
+
+def test_a_claim_that_cannot_be_ended_costs_a_count(
+    door: Any,
+    on_disk: Any,
+    failing: Callable[[Any, str, str], None],
+    counted: Callable[[str], int],
+) -> None:
+    for name in ("end_claim", "aend_claim"):
+        failing(on_disk, name, "no disk")
+    assert door.completion(**ASK).cache.outcome == "miss"
+    assert counted("claim_error") == 1
+    assert door.completion(**ASK).cache.outcome == "hit"
+    assert not claims._keeper._claims  # nobody goes on renewing it
+
+
+def test_a_damaged_entry_is_no_renewal_of_another_process(
+    door: Any, on_disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, real = make_stale(door), on_disk.claim
+
+    def claim(*args: Any) -> bytes:
+        on_disk.set(first.cache.key, b"damaged", 60)
+        held: bytes = real(*args)
+        return held
+
+    monkeypatch.setattr(on_disk, "claim", claim)
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    assert provider().call_count == 2
+    assert door.completion(**ASK, cache=WINDOW).cache.outcome == "hit"
+
+
 def test_a_loop_that_ends_ends_the_claim_of_its_renewal(on_disk: Any) -> None:
     async def serve() -> str:
         made = await llmcache.acompletion(**ASK, cache={"ttl": 0.01, **WINDOW})
