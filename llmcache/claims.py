@@ -19,7 +19,7 @@ from hashlib import sha256
 from time import monotonic, time
 from typing import Any, Final
 
-from llmcache import background, conf, error_json, events, task_queue
+from llmcache import conf, error_json, events, task_queue, threads
 from llmcache.backends.base import CLAIM, BaseBackend
 from llmcache.envelope import EnvelopeError, seal, unseal
 from llmcache.exceptions import Resting, UpstreamError
@@ -195,8 +195,7 @@ class _Keeper:
         with self._lock:
             self._claims.add(claim)
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="llmcache-claims", daemon=True)
-                self._thread = background.begun(thread)
+                self._thread = threads.started(self._run, "claims")
 
     def has(self, claim: Claim) -> bool:
         return claim in self._claims

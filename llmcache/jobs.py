@@ -6,7 +6,6 @@ Each may be done twice: a queue delivers some tasks more than once. `llmcache.ta
 
 from __future__ import annotations
 
-import threading
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from llmcache import (
     rollup,
     sweeping,
     task_queue,
+    threads,
     warming,
     writer,
 )
@@ -328,17 +328,21 @@ def start(task: str, **arguments: Any) -> bool:
     queue = task_queue.chosen()
     if queue is not None and task_queue.send(queue, task, **arguments):
         return True
-    threading.Thread(
-        target=_run_in_thread, args=(task, arguments), name=f"llmcache-{task}", daemon=True
-    ).start()
+    if threads.started(_run_in_thread, task, task, arguments) is None:
+        _run(task, arguments)
     return False
 
 
 def _run_in_thread(task: str, arguments: Mapping[str, Any]) -> None:
     try:
+        _run(task, arguments)
+    finally:
+        connections.close_all()
+
+
+def _run(task: str, arguments: Mapping[str, Any]) -> None:
+    try:
         JOBS[task](**arguments)
     except Exception:
         events.count("job_error")
         events.logger.exception("The job %s failed", task)
-    finally:
-        connections.close_all()

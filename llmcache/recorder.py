@@ -28,7 +28,7 @@ from django.core.signals import setting_changed
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from llmcache import background, conf, events
+from llmcache import conf, events, threads
 from llmcache.delivery import Batch, Delivery
 from llmcache.outcome import FAILED, SERVED, CacheInfo
 from llmcache.records import CallRecord, EntryRecord
@@ -61,6 +61,7 @@ class Recorder:
         self._lost = 0  # ever
         self._told = 0  # of these, in the figures
         self._thread: threading.Thread | None = None
+        self._is_alone = False  # there could be no thread
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._writing = threading.RLock()
@@ -204,10 +205,9 @@ class Recorder:
             return
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="llmcache-recorder", daemon=True)
-                self._thread = background.begun(thread)
-                # The children of multiprocessing leave without atexit.
-                if self._thread is not None and "multiprocessing" in sys.modules:
+                self._thread = threads.started(self._run, "recorder")
+                self._is_alone = self._thread is None
+                if "multiprocessing" in sys.modules:  # its children leave without atexit
                     from multiprocessing.util import Finalize
 
                     Finalize(None, self.stop, exitpriority=10)
@@ -246,17 +246,26 @@ class Recorder:
         except Exception as error:
             events.warn_once("poll_error", "The eviction log cannot be read: %s", error)
 
+    def _flush_at_last(self) -> None:
+        try:
+            self.flush()
+        except Exception as error:
+            events.warn_once("flush_error", "Records could not be written: %r", error)
+
     def stop(self) -> None:
         """Write what is left and end the thread."""
         for companion in self.companions:
             companion()
         thread = self._thread
-        if thread is None or not thread.is_alive():
+        if thread is not None and thread.is_alive():
+            self._stopping.set()
+            self._wake.set()
+            if thread is not threading.current_thread():
+                thread.join(timeout=_AT_EXIT)
+        elif self._is_alone:
+            self._flush_at_last()
+        else:  # what is left of tests, whose database has gone
             return
-        self._stopping.set()
-        self._wake.set()
-        if thread is not threading.current_thread():
-            thread.join(timeout=_AT_EXIT)
         if self.waiting:
             events.logger.warning(
                 "%s records could not be written before the process ended.", self.waiting

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from django.db import connections
 
-from llmcache import background, claims
+from llmcache import claims, threads
 from llmcache.broadcast import AsyncBroadcast, Broadcast
 from llmcache.claims import Claim
 from llmcache.envelope import seal
@@ -149,8 +149,7 @@ class _Watch:
         with self._lock:
             self._relays[relay.claim] = relay
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="llmcache-relays", daemon=True)
-                self._thread = background.begun(thread)
+                self._thread = threads.started(self._run, "relays")
 
     def withdraw(self, claim: Claim) -> None:
         """A stream has ended."""
@@ -185,12 +184,9 @@ class _Watch:
     def _begin(self, relay: _Relay) -> None:
         loop, stream = relay.loop, relay.stream
         if loop is None:
-            if stream.join():
-                thread = threading.Thread(target=_post, args=(relay,), name="llmcache-relay")
-                thread.daemon = True
-                if background.begun(thread) is None:
-                    self.offer(relay)
-                    stream.leave()
+            if stream.join() and threads.started(_post, "relay", relay) is None:
+                self.offer(relay)  # to be begun at the next look
+                stream.leave()
             return
 
         def begin() -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 from django.db import connections
 
-from llmcache import afetching, claims, events, fetching, task_queue
+from llmcache import afetching, claims, events, fetching, task_queue, threads
 from llmcache.backends.base import Item, run_in_thread
 from llmcache.claims import Claim
 from llmcache.envelope import Envelope, EnvelopeError, unseal
@@ -103,11 +103,8 @@ def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked], made: float = 0.0)
                 land()
             connections.close_all()
 
-    try:
-        threading.Thread(target=renew, name="llmcache-refresh", daemon=True).start()
-    except RuntimeError as error:  # as many as the system has; the caller has an answer
+    if threads.started(renew, "refresh") is None:
         land()
-        _failed(error)
 
 
 def in_task(plan: Plan, key: Key, ask: Callable[[], Awaitable[Asked]], made: float = 0.0) -> None:

@@ -16,7 +16,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 
-from llmcache import background, conf, events, signals, task_queue
+from llmcache import conf, events, signals, task_queue, threads
 from llmcache.backends.base import Item, run_in_thread
 from llmcache.backends.semantic.base import Vector
 from llmcache.envelope import unseal
@@ -232,7 +232,7 @@ class _Worker:
         written: Written,
         vectors: Sequence[Vector],
     ) -> bool:
-        """Hand entries to the thread; False if its queue is full or it cannot be started."""
+        """Hand entries to the thread; False if there is none, or its queue is full."""
         return self.put_job((store, items, records, written, vectors))
 
     def put_job(self, job: Job) -> bool:
@@ -249,8 +249,7 @@ class _Worker:
     def _start(self) -> bool:
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="llmcache-writer", daemon=True)
-                self._thread = background.begun(thread)
+                self._thread = threads.started(self._run, "writer")
             return self._thread is not None
 
     def _run(self) -> None:

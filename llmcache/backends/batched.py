@@ -16,7 +16,7 @@ from weakref import WeakSet
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
-from llmcache import background
+from llmcache import threads
 from llmcache.backends.base import BaseBackend, Item, run_in_thread
 
 logger = logging.getLogger("llmcache")
@@ -81,16 +81,14 @@ class BatchedBackend(BaseBackend):
                 self._waiting[digest] = (data, None if ttl is None else monotonic() + ttl)
             if len(self._waiting) >= self._flush_size:
                 return True
-            return not self._set_timer()
+            self._set_timer()
+            return self._timer is None
 
-    def _set_timer(self) -> bool:
-        """Have what waits sent in a while; False if there is no thread to be had for that."""
+    def _set_timer(self) -> None:
         if self._timer is None and self._waiting:
             timer = threading.Timer(self._flush_interval, self._flush_by_timer)
-            timer.name, timer.daemon = "llmcache-flush", True
-            self._timer = background.begun(timer)
-            return self._timer is not None
-        return True
+            timer.daemon = True
+            self._timer = timer if threads.starts(timer) else None
 
     def _drop(self, digests: Iterable[str]) -> set[str]:
         """Take entries out of what waits; those that were there."""

@@ -93,12 +93,10 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Enum):
         return _marked(value, value.name)
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, int):
-        return int(value) if abs(value) < _LARGEST else {"$int": str(int(value))}
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
+    if type(value) is int:
+        return value if abs(value) < _LARGEST else {"$int": str(value)}
+    if type(value) is float:
+        return value if math.isfinite(value) else {"$float": repr(value)}
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return _container(value)
     return _object(value)
@@ -121,13 +119,20 @@ def _container(value: Any) -> Any:
 def _object(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$bytes": sha256(value).hexdigest()}
+    for base in (
+        str,
+        int,
+        float,
+    ):  # of a class of its own, as SafeString: a function may ask for it
+        if isinstance(value, base):
+            return _marked(value, base.__repr__(value))
     if isinstance(value, _TEXTUAL):
         text = value.isoformat() if isinstance(value, (date, time)) else str(value)
         return _marked(value, text)
     if isinstance(value, timedelta):
         return _marked(value, [value.days, value.seconds, value.microseconds])
     if isinstance(value, Promise):
-        return str(value)
+        return _plain(str(value))
     if isinstance(value, Model):
         if value.pk is None:
             raise Uncacheable("is an object that is not saved yet")

@@ -15,7 +15,7 @@ from typing import Final
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.db.models import F
 
-from llmcache import conf, events, prompts
+from llmcache import conf, events, prompts, threads
 from llmcache.matching.answers import agree
 from llmcache.matching.search import Match
 from llmcache.models import MatchedPair
@@ -108,6 +108,7 @@ class Observer:
     def _start_afresh(self) -> None:
         self._waiting: dict[tuple[str, str], tuple[Observation, int]] = {}
         self._thread: threading.Thread | None = None
+        self._is_alone = False  # there could be no thread
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._stop = threading.Event()
@@ -126,10 +127,8 @@ class Observer:
             kept = before if before.answers and not seen.answers else seen
             self._waiting[key] = kept, times + 1
             if self._thread is None and not in_test_run():
-                self._thread = threading.Thread(
-                    target=self._run, name="llmcache-matches", daemon=True
-                )
-                self._thread.start()
+                self._thread = threads.started(self._run, "matches")
+                self._is_alone = self._thread is None
 
     def flush(self) -> None:
         """Write all that was noted before."""
@@ -153,6 +152,8 @@ class Observer:
         if thread is not None and thread.is_alive():
             self._stop.set()
             thread.join(timeout=_AT_EXIT)
+        elif self._is_alone:
+            self.flush()
 
 
 def _write_guarded(seen: Observation, times: int) -> None:

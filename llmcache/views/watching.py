@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final
 
 from django.conf import settings
@@ -121,34 +122,26 @@ class _Cookies(dict[str, str]):
         if super().__contains__(name) or name not in (_MESSAGES, settings.CSRF_COOKIE_NAME):
             self._watch.saw(f"the cookie {name!r}")
 
-    def __getitem__(self, name: str) -> str:
-        self._note(name)
-        return super().__getitem__(name)
 
-    def get(self, name: str, default: Any = None) -> Any:
-        self._note(name)
-        return super().get(name, default)
+def _noting(method: str, *, of_one: bool = False) -> Callable[..., Any]:
+    """A method of `dict` that first notes the cookie that is asked for, or that all are."""
+    original = getattr(dict, method)
 
-    def __contains__(self, name: object) -> bool:
-        self._note(name)
-        return super().__contains__(name)
+    @wraps(original)
+    def noting(self: _Cookies, *args: Any) -> Any:
+        if of_one and args:
+            self._note(args[0])
+        else:
+            self._watch.saw("the cookies")
+        return original(self, *args)
 
-    def __iter__(self) -> Iterator[str]:
-        self._watch.saw("the cookies")
-        return super().__iter__()
+    return noting
 
-    def __len__(self) -> int:
-        self._watch.saw("the cookies")
-        return super().__len__()
 
-    def keys(self) -> Any:
-        self._watch.saw("the cookies")
-        return super().keys()
-
-    def items(self) -> Any:
-        self._watch.saw("the cookies")
-        return super().items()
-
-    def values(self) -> Any:
-        self._watch.saw("the cookies")
-        return super().values()
+for _method in ("__getitem__", "__contains__", "get", "pop", "setdefault"):
+    setattr(_Cookies, _method, _noting(_method, of_one=True))
+for _method in (
+    *("__iter__", "__reversed__", "__len__", "keys", "values", "items", "popitem"),
+    *("copy", "__or__", "__ror__", "__ior__", "__eq__", "__ne__", "__repr__", "__reduce_ex__"),
+):
+    setattr(_Cookies, _method, _noting(_method))

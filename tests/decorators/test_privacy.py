@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_without_a_scope_an_answer_for_somebody_is_not_stored(
         lambda cookies: list(cookies.keys()),
         lambda cookies: list(cookies.items()),
         lambda cookies: list(cookies.values()),
+        lambda cookies: list(reversed(cookies)),
+        lambda cookies: cookies.copy(),
+        lambda cookies: cookies | {"a": "b"},
+        lambda cookies: {"a": "b"} | cookies,
+        lambda cookies: {"a": "b", **cookies},
+        lambda cookies: cookies == {},
+        lambda cookies: cookies != {},
+        lambda cookies: repr(cookies),
+        lambda cookies: copy.copy(cookies).items(),
+        lambda cookies: cookies.pop("beta", "no"),
+        lambda cookies: cookies.setdefault("beta", "no"),
     ],
 )
 @pytest.mark.parametrize("who", [{"beta": "yes"}, {}])

@@ -207,7 +207,7 @@ def test_a_thread_that_cannot_be_started_costs_the_caller_nothing(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     stale: Any = llmcache.completion(**ASK, cache=WINDOW)
-    assert (stale.id, counted("refresh_error")) == (first.id, 1)
+    assert (stale.id, counted("thread_error")) == (first.id, 1)
     monkeypatch.undo()
     assert llmcache.completion(**ASK, cache=WINDOW).cache.outcome == "stale"
     until(lambda: llmcache.completion(**ASK, cache=WINDOW).cache.outcome == "hit")

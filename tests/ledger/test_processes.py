@@ -210,3 +210,15 @@ def test_a_caller_function_that_fails_costs_no_record(site: Site) -> None:
     site.more["config"] = {"CALLER": "tests.ledger.site_urls.failing_caller"}
     site.run('ask("one")')
     assert site.counts()["calls"] == 1
+
+
+def test_what_is_left_of_tests_is_not_written_into_the_sites_own_tables(tmp_path: Path) -> None:
+    site = sqlite_site(tmp_path)
+    code = """
+        from django.test.utils import setup_test_environment, teardown_test_environment
+        setup_test_environment()
+        say([ask("one"), ask("one"), recorder.waiting])
+        teardown_test_environment()
+    """
+    assert site.run(code) == ["miss", "hit", 3]
+    assert site.counts()["calls"] == 0

@@ -27,6 +27,8 @@ def test_another_day_is_another_question(asked: str, stored: str) -> None:
         ("Is the pool open on Mondays?", "Is the pool open on a Monday?"),
         ("Rain in September", "Rain in sept"),
         ("Open on Wedensday?", "Open on Wednesday?"),
+        ("Open on firday?", "Open on Friday?"),
+        ("Open on wednnesdays?", "Open on Wednesday?"),
         ("Are sundaes sold here?", "Do you sell sundaes?"),
         ("May I march in?", "Can I march in?"),
     ],

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.semantic_guards.tables import objects
+from llmcache.backends.semantic import guards
+from tests.semantic_guards.tables import EVERY, objects
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,8 @@ from tests.semantic_guards.tables import objects
         ("How is desert sand made?", "How is dessert sand made?"),
         ("Rules for a trainer", "Rules for a trainee"),
         ("Opening hours of the Leeds office", "Opening hours of the office"),
+        ("oil garden gate", "oil garden gate hinge lock"),
+        ("oil red garden gate hinge lock", "oil red garden shed door bell"),
     ],
 )
 def test_one_frame_around_another_word_is_vetoed(asked: str, stored: str) -> None:
@@ -37,6 +40,8 @@ def test_one_frame_around_another_word_is_vetoed(asked: str, stored: str) -> Non
         ("Could you please tell me the opening hours?", "Opening hours?"),
         ("Is smart phone cover included?", "Is smartphone cover included?"),
         ("Are movies free?", "Is a movie free?"),
+        ("oil garden gate", "oil garden gate hinge lock frame"),
+        ("oil red garden path gate hinge lock arch", "oil red garden path shed door bell roof"),
         ("My kettle keeps tripping the fuse", "Why does the power go off when water boils?"),
     ],
 )
@@ -49,6 +54,35 @@ def test_a_long_text_with_a_few_other_words_is_a_contrast() -> None:
     changed = [*words[:50], *(f"zz{word}" for word in words[50:60]), *words[60:]]
 
     assert objects("contrast", " ".join(words), " ".join(changed))
+
+
+def test_names_that_only_one_has_are_no_objection_unless_asked_for() -> None:
+    built = guards.build("guards", ["entities"])
+
+    assert guards.veto(built, "is it cold in Oslo", "is it cold there") is None
+
+
+@pytest.mark.parametrize(
+    ("number", "changed", "options", "vetoed"),
+    [
+        (19, 4, {}, False),
+        (20, 4, {}, True),
+        (20, 5, {}, False),
+        (25, 5, {}, True),
+        (20, 6, {"most": 6}, True),
+    ],
+)
+def test_a_fifth_of_a_long_text_may_differ(
+    number: int, changed: int, options: dict[str, Any], vetoed: bool
+) -> None:
+    words = [a + b + c + "x" for a in "bdf" for b in "aiou" for c in "lmnrt"][:number]
+    others = [f"zz{word}" for word in words[:changed]]
+    built = guards.build("guards", {**dict.fromkeys(EVERY, False), "contrast": options})
+
+    found = guards.veto(built, " ".join(words), " ".join([*others, *words[changed:]]))
+
+    said = f"{' '.join(words[:changed])} against {' '.join(others)}"
+    assert found == (("contrast", said) if vetoed else None)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +118,7 @@ def test_swapped_roles_are_vetoed(asked: str, stored: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "stored"),
     [
+        ("Trains from Leeds to York", "Trains from Leeds to York in total"),
         ("Are Leeds and York close?", "Are York and Leeds close?"),
         ("Between 10 and 20", "Between 20 and 10"),
         ("Trains from Leeds to York", "Trains to York from Leeds"),
@@ -99,6 +134,8 @@ def test_roles_that_are_not_swapped_pass(asked: str, stored: str) -> None:
     [
         ("Is it cold in Oslo?", "How warm does it get in Rome?", False, True),
         ("Is it cold in Oslo?", "Is it cold there?", False, False),
+        ("Is Oslo cold In winter", "Is Rome cold In winter", False, True),
+        ("Is Oslo Cold In winter", "Is Rome Cold In winter", False, False),
         ("Is it cold in Oslo?", "Is it cold there?", True, True),
         ("Is it cold in Oslo?", "in oslo, is it cold?", True, False),
         ("Is she at the United Nations?", "Is she at the UN?", False, False),

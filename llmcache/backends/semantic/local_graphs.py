@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llmcache import background
+from llmcache import threads
 from llmcache.backends.semantic.local_copies import GONE, Copy, View
 from llmcache.backends.semantic.local_graph import Graph
 from llmcache.backends.semantic.local_rows import VectorRows
@@ -63,12 +63,9 @@ class Graphs:
         with self._lock:
             self._waiting[copy.name] = copy
             if self._thread is None:
-                thread = threading.Thread(
-                    target=self._run, args=(self._closed,), name="llmcache-graphs", daemon=True
-                )
-                self._thread = background.begun(thread)
+                self._thread = threads.started(self._run, "graphs", self._closed)
                 if self._thread is None:
-                    self._waiting.clear()
+                    self._waiting.clear()  # the next search asks for it again
 
     def _run(self, closed: threading.Event) -> None:
         while True:

@@ -68,6 +68,7 @@ class LanguageGuard(Guard):
 
 
 _SAMPLE: Final = 200
+_KANA: Final = frozenset({"HIRAGANA", "KATAKANA"})
 
 
 def _script(text: str) -> str:
@@ -76,6 +77,8 @@ def _script(text: str) -> str:
     if sample.isascii():
         return "LATIN" if any(map(str.isalpha, sample)) else ""
     counts = Counter(map(_script_of, filter(str.isalpha, sample)))
+    if not _KANA.isdisjoint(counts):
+        return "JAPANESE"
     return counts.most_common(1)[0][0] if counts else ""
 
 

@@ -27,16 +27,10 @@ class NegationGuard(Guard):
     def objection(self, asked: Reading, stored: Reading) -> str:
         if bool(asked.negators) == bool(stored.negators):
             return ""
-        plain = stored if asked.negators else asked
-        if plain.stems & _WEAK or any(map(_has_negative_prefix, plain.words)):
+        plain, negated = (stored, asked) if asked.negators else (asked, stored)
+        if plain.stems & _WEAK or any(_negated(word, negated.stems) for word in plain.stems):
             return ""
         return "only one of them is negated"
-
-
-def _has_negative_prefix(word: str) -> bool:
-    return any(
-        word.startswith(prefix) and len(word) > len(prefix) + 3 for prefix in ("un", "non", "dis")
-    )
 
 
 class AntonymGuard(Guard):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from math import isclose
 from typing import Final, NamedTuple
 
 
@@ -114,6 +115,8 @@ _TOKEN: Final = re.compile(
     r"|(?P<sign>%)"
 )
 _HOURS: Final = 24
+# Thirty days are a month, and 52 weeks a year. But 360 days are not.
+_YEAR: Final = 31_000_000
 # A thousand and a half to some, one and a half to others.
 _AMBIGUOUS: Final = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 Token = re.Match[str]
@@ -136,7 +139,7 @@ def split(found: Sequence[Token]) -> tuple[list[str], list[Quantity]]:
             words.append(plain)
             position += 1
             continue
-        following = _words(found[position + 1 : position + 3])
+        following = _words(found[position + 1 : position + 4])
         quantity, used, word = _number(token, following) or _spelled(plain, following)
         if quantity is not None:
             quantities.append(quantity)
@@ -188,7 +191,7 @@ def _number(token: Token, following: list[str]) -> Read | None:
 def _point(number: str) -> str:
     """A number with its point, if any, and without what groups its digits: 1,500 and 1,5."""
     whole, comma, rest = number.partition(",")
-    if comma and len(rest) in (1, 2) and "." not in rest:
+    if comma and len(rest) in (1, 2):
         return f"{whole}.{rest}"
     return number.replace(",", "")
 
@@ -230,7 +233,7 @@ def _counted(number: Decimal, money: str, glued: str, following: list[str]) -> t
     if unit is None:
         return Quantity("", float(number), number), used
     dimension, factor = unit
-    return Quantity(dimension, round(float(number) * factor, 6), number), used + (not glued)
+    return Quantity(dimension, float(number) * factor, number), used + (not glued)
 
 
 def unit_of(word: str) -> tuple[str, float] | None:
@@ -245,10 +248,15 @@ def in_order(one: Sequence[Quantity], other: Sequence[Quantity]) -> bool:
 
 def unmatched(one: Sequence[Quantity], other: Sequence[Quantity]) -> Iterator[Quantity]:
     """The quantities of either side without a counterpart on the other."""
+    mine: list[Quantity] = []
     left = list(other)
-    for quantity in one:
-        match = next((q for q in left if q == quantity), None)
-        match = match or next((q for q in left if _agree(q, quantity)), None)
+    for quantity in one:  # 3:00 is nobody's counterpart who has 3:00 as well, though it may be 3pm
+        if quantity in left:
+            left.remove(quantity)
+        else:
+            mine.append(quantity)
+    for quantity in mine:
+        match = next((q for q in left if _agree(q, quantity)), None)
         if match is None:
             yield quantity
         else:
@@ -265,12 +273,17 @@ def _agree(one: Quantity, other: Quantity) -> bool:
         return one.value % 12 == other.value % 12  # 3 o'clock may be 3pm, but 3am is not
     if one.dimension != other.dimension:
         return False
-    apart = abs(one.value - other.value)
-    if one.dimension != "time" or _in_one_unit(one, other):
-        return apart <= 1e-6 * abs(one.value)
-    return apart <= 0.015 * abs(one.value)  # a month is not 30 days
+    if one.value and _in_one_unit(one, other):
+        return one.number == other.number
+    return isclose(one.value, other.value, rel_tol=_as_close(one, other))
 
 
 def _in_one_unit(one: Quantity, other: Quantity) -> bool:
-    mine, theirs = one.value * float(other.number), other.value * float(one.number)
-    return abs(mine - theirs) <= 1e-6 * abs(mine)
+    return isclose(one.value * float(other.number), other.value * float(one.number))
+
+
+def _as_close(one: Quantity, other: Quantity) -> float:
+    """By which share two amounts in different units may differ and still be one."""
+    if one.dimension != "time":
+        return 1e-9
+    return 0.015 if max(one.value, other.value) < _YEAR else 0.004

@@ -99,7 +99,9 @@ class EntityGuard(Guard):
     def objection(self, asked: Reading, stored: Reading) -> str:
         mine, theirs = _unknown_names(asked, stored), _unknown_names(stored, asked)
         if (mine and theirs) or (self.strict and (mine or theirs)):
-            return f"{' '.join(sorted(mine)) or 'no name'} against {' '.join(sorted(theirs))}"
+            return " against ".join(
+                " ".join(sorted(found)) or "no name" for found in (mine, theirs)
+            )
         return ""
 
 
