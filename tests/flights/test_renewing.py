@@ -147,6 +147,26 @@ def test_a_store_that_cannot_say_who_renews_keeps_nobody_from_it(
     assert again.cache.outcome == "hit" and again.id != first.id
 
 
+def test_a_renewal_that_cannot_even_be_written_holds_up_nobody(
+    door: Any, on_disk: Any, counted: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise OSError("no vectors")
+
+    first = make_stale(door)
+    for name in ("vectors", "avectors"):
+        monkeypatch.setattr(fetching.similar, name, fail)
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    assert counted("refresh_error") == 1
+    monkeypatch.undo()
+    assert on_disk.claimed(first.cache.key) is None
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    again = door.completion(**ASK, cache=WINDOW)
+    assert again.cache.outcome == "hit" and again.id != first.id
+
+
 def test_a_claim_that_cannot_be_ended_costs_a_count(
     door: Any,
     on_disk: Any,
