@@ -126,6 +126,33 @@ def test_what_another_process_has_renewed_just_before_is_not_asked_for_again(
     assert (again.cache.outcome, again.id) == ("hit", others[1].id)
 
 
+def test_a_loop_that_ends_while_the_claim_is_made_leaves_none_behind(
+    on_disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun, made = on_disk.claim, threading.Event(), threading.Event()
+
+    def claim(*args: Any) -> bytes:
+        begun.set()
+        time.sleep(0.2)
+        held: bytes = real(*args)
+        made.set()
+        return held
+
+    async def serve() -> str:
+        await llmcache.acompletion(**ASK, cache={"ttl": 0.01, **WINDOW})
+        await asyncio.sleep(0.02)
+        monkeypatch.setattr(on_disk, "claim", claim)
+        stale = await llmcache.acompletion(**ASK, cache=WINDOW)
+        while not begun.is_set():
+            await asyncio.sleep(0.005)
+        return str(stale.cache.key)
+
+    key = asyncio.run(serve())
+    assert made.wait(20)
+    until(lambda: on_disk.claimed(key) is None)
+    assert not claims._keeper._claims
+
+
 @pytest.mark.parametrize("operation", ["claim", "get_many"])
 def test_a_store_that_cannot_say_who_renews_keeps_nobody_from_it(
     door: Any,
