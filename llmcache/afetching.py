@@ -212,10 +212,10 @@ async def _agree(
     claim = Claim(store, backend, plan.digest or claims.name_of(key))
     waiting = Wish() if listener is None else listener
     try:
-        held: bytes | None = await claimed(claim)
+        held: bytes | None = await _claimed(claim)
         for pause in claims.pauses(patience()):
             if held is None:
-                held = await claimed(claim)
+                held = await _claimed(claim)
             if claim.took(held):
                 found = await lookup()  # it may have been stored just before the claim
                 if found is None:
@@ -247,7 +247,7 @@ async def _agree(
     return None, None
 
 
-async def claimed(claim: Claim) -> bytes:
+async def _claimed(claim: Claim) -> bytes:
     """What the store holds once the claim is made. A caller who is cancelled leaves when that is
     known: a thread that makes the claim cannot be called back.
     """

@@ -186,7 +186,7 @@ async def _aagree(plan: Plan, key: Key) -> tuple[bool, Claim | None]:
         return True, None
     backend, mine = claim.backend, False
     try:
-        mine = claim.took(await afetching.claimed(claim))
+        mine = claim.took(await backend.aclaim(claim.name, claim.token, claims.lease()))
         if not mine:
             return False, None
         stored = await backend.aget_many(_digests(key))
