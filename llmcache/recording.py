@@ -135,6 +135,7 @@ def _events(
 
     place = (plan.store, plan.digest)
 
+    @fetching.once
     def land() -> None:
         if claim is not None:
             relays.withdraw(claim)
@@ -158,8 +159,8 @@ def _events(
         envelope, item = answers.prepare_stream(plan, chunks, time(), perf_counter() - started)
         flight.set_result(envelope)
         if item is not None:
-            handed_over = True
             fetching.write(plan, [item], envelope, land)
+            handed_over = True
         else:
             end = Unshared()  # other processes would wait in vain for what is not stored
     except BaseException as error:

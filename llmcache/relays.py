@@ -185,6 +185,7 @@ class _Watch:
         loop, stream = relay.loop, relay.stream
         if loop is None:
             if stream.join() and threads.started(_post, "relay", relay) is None:
+                self.offer(relay)  # to be begun at the next look
                 stream.leave()
             return
 

@@ -67,6 +67,7 @@ def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked], made: float = 0.0)
     claim: Claim | None = None
     end: BaseException | None = None
 
+    @fetching.once
     def land() -> None:
         if claim is not None:
             claim.end(end)
@@ -88,8 +89,8 @@ def in_thread(plan: Plan, key: Key, ask: Callable[[], Asked], made: float = 0.0)
             else:
                 flight.set_result(envelope)
             if items:
-                stored_elsewhere = True
                 fetching.write(plan, items, envelope, land)
+                stored_elsewhere = True
             elif end is None:
                 end = Unshared()
         except Exception as error:

@@ -12,6 +12,8 @@ from llmcache.counting import count
 
 logger = logging.getLogger("llmcache")
 
+_failed = False
+
 
 def started(target: Callable[..., Any], name: str, *args: object) -> Thread | None:
     """A thread that runs a function, and does not keep the process alive.
@@ -25,11 +27,17 @@ def started(target: Callable[..., Any], name: str, *args: object) -> Thread | No
 
 
 def starts(thread: Thread) -> bool:
-    """Start a thread; False, counted and logged, if there can be none now."""
+    """Start a thread; False, counted, if there can be none now. Each call may try again, so only
+    the first failure in a row is logged.
+    """
+    global _failed
     try:
         thread.start()
     except RuntimeError as error:
         count("thread_error")
-        logger.warning("The thread %s could not be started: %s", thread.name, error)
+        if not _failed:
+            logger.warning("The thread %s could not be started: %s", thread.name, error)
+        _failed = True
         return False
+    _failed = False
     return True

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import llmcache
+from llmcache import backends
 from llmcache.embeddings import apportion
 from llmcache.exceptions import InvalidRequest, NotCached, ServerFailed
 from llmcache.upstreams import upstreams
@@ -43,6 +44,18 @@ def test_a_list_with_some_items_cached_fetches_only_the_rest(
     assert [part.index for part in response.data] == [0, 1, 2, 3]
     assert (response.cache.outcome, response.cache.items) == ("miss", (2, 4))
     assert response.cache.reason == "2 of 4 items were cached"
+
+
+def test_an_item_whose_entry_is_damaged_is_fetched_with_the_missing(
+    door: Any, upstream: FakeUpstream
+) -> None:
+    ask(door, "a", "b")
+    damaged = str(ask(door, "a").cache.key)
+    backends.stores["default"].set(damaged, b"damaged", 60)
+    response = ask(door, "a", "b", "c")
+    assert upstream.calls[-1].params["input"] == ["a", "c"]
+    assert vectors(response) == [_vector(item, 8) for item in "abc"]
+    assert ask(door, "a", "b", "c").cache.outcome == "hit"
 
 
 def test_a_repeated_item_is_fetched_once(door: Any, upstream: FakeUpstream) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -248,7 +249,19 @@ class BaseBackend:
         return await run_in_thread(self.clear)
 
     async def aclaim(self, name: str, token: bytes, ttl: float) -> bytes:
-        return await run_in_thread(self.claim, name, token, ttl)
+        given_up = threading.Event()
+
+        def make() -> bytes:
+            held = self.claim(name, token, ttl)
+            if given_up.is_set():  # it came too late for whoever would have ended it
+                self.end_claim(name, token, None, 0.0)
+            return held
+
+        try:
+            return await run_in_thread(make)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
 
     async def aend_claim(self, name: str, token: bytes, note: bytes | None, ttl: float) -> None:
         await run_in_thread(self.end_claim, name, token, note, ttl)

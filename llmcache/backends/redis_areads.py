@@ -154,6 +154,8 @@ class _Line(asyncio.Protocol):
                     break
                 start = after
                 self._answer(reply)
+            if not self._waiting and start < len(received):
+                raise ValueError("more than was asked for")  # the next question's answer it is not
         except ValueError as error:
             self._give_up(redis.InvalidResponse(str(error)))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -98,7 +99,7 @@ def failed(library: Any, error: UpstreamError, *, is_own: bool) -> Any:
     headers = {"X-Request-Id": error.request_id} if error.request_id else {}
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
-        headers["Retry-After"] = str(retry_after)
+        headers["Retry-After"] = str(math.ceil(retry_after))
     body = error.body if isinstance(error.body, dict) else _error(error.message, None, None)
     return library.Response(status, headers=headers, json=body)
 

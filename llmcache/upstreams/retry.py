@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,23 +18,29 @@ LONGEST_ASKED: Final = 60.0
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds that the provider asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a
     date (RFC 9110, section 10.2.3). None if it doesn't say."""
-    milliseconds = headers.get("retry-after-ms", "")
-    try:
-        return max(0.0, float(milliseconds) / 1000)
-    except ValueError:
-        pass
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
     value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:  # "-0000": UTC without a word on where it was written
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _number(text: str) -> float | None:
+    """A finite number, 0.0 for those below; None where there is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return max(0.0, number) if math.isfinite(number) else None
 
 
 def worth_it(status: int, headers: Mapping[str, str]) -> bool:

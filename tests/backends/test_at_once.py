@@ -161,6 +161,20 @@ async def test_an_error_of_the_store_reaches_all_who_read_together() -> None:
     assert await store.gathering.get("b") == b"b"
 
 
+async def test_who_reads_for_the_others_leaves_none_of_them_waiting_when_it_is_cancelled() -> None:
+    store = Slow()
+    tasks = await started(store, ["a", "b", "c"])
+    (turn,) = store.gathering._turns.values()
+    for serving in list(turn.tasks):  # as whoever ends a loop cancels all that runs there
+        serving.cancel()
+    found = await asyncio.gather(*tasks[1:], return_exceptions=True)
+    assert [type(each) for each in found] == [asyncio.CancelledError] * 2
+    store.go.set()
+    assert await tasks[0] == b"a"
+    assert turn.under_way == 0
+    assert await store.gathering.get("d") == b"d"
+
+
 # --- exchanges that take turns ---
 
 

@@ -259,6 +259,38 @@ def test_async_writes_do_not_stop_the_event_loop_while_they_are_sent() -> None:
         store.close()
 
 
+def test_what_is_present_is_told_of_what_waits_and_of_what_is_below(inner: Inner) -> None:
+    store = BatchedBackend(inner, 100, LONG)
+    inner.set_many([Item(A, b"old", 60), Item(B, b"below", 60)])
+    store.set_many([Item(A, b"new", 60), Item(C, b"over soon", 0.01)])
+    inner.set(C, b"replaced", 60)
+    time.sleep(0.02)
+    assert store.present([A, B, C]) == {A: b"new", B: b"below"}
+    assert store.present([A]) == {A: b"new"}
+
+
+def test_the_checks_are_those_of_the_store_below(inner: Inner, settings: Any) -> None:
+    settings.DEBUG = False
+    said = [message.id for message in BatchedBackend(inner, 100, LONG).check()]
+    assert said == [message.id for message in inner.check()] != []
+
+
+def test_at_the_end_a_store_that_fails_does_not_keep_the_others_from_sending(
+    inner: Inner, caplog: pytest.LogCaptureFixture
+) -> None:
+    down = Inner(BackendSettings(alias="down"))
+    down.fails = True
+    waiting = [BatchedBackend(below, 100, LONG) for below in (down, inner, down)]
+    for store in waiting:
+        store.set(A, b"1", 60)
+    batched.flush_all()
+    assert inner.get(A) == b"1"
+    assert caplog.messages.count("Alias 'down': down") == 2
+    down.fails = False
+    batched.flush_all()
+    assert down.get(A) == b"1"
+
+
 @pytest.mark.parametrize("size", [0, -1, True, "3", 2.5])
 def test_a_wrong_flush_size_is_an_error(inner: Inner, size: Any) -> None:
     with pytest.raises(ImproperlyConfigured, match="redis_flush_size"):

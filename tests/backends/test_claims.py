@@ -110,6 +110,19 @@ def test_of_many_at_once_one_has_it(claims: Any) -> None:
 
 
 @over_all
+def test_what_is_posted_is_there_for_all_and_ends(claims: Any, make: Any) -> None:
+    slot, other = f"{NAME}-1", f"{NAME}-2"
+    assert claims.posted(slot) is None
+    claims.post(slot, b"\x00\xff one", 60)
+    claims.post(slot, b"\x00\xff two", 60)
+    assert (claims.posted(slot), claims.posted(other)) == (b"\x00\xff two", None)
+    assert make().posted(slot) == b"\x00\xff two"  # another process
+    assert claims.get(NAME) is None and claims.claimed(NAME) is None
+    claims.post(slot, b"three", 0.2)
+    assert soon(lambda: claims.posted(slot) is None, 5)
+
+
+@over_all
 def test_a_claim_is_no_entry(claims: Any) -> None:
     claims.claim(NAME, ONE, 5)
     assert claims.get(NAME) is None

@@ -261,6 +261,16 @@ def test_a_planted_pickled_key_never_runs_and_stops_neither_iterate_nor_clear_no
     assert not fuse.exists()
 
 
+def test_a_planted_text_is_no_answer(tmp_path: Path) -> None:
+    store = disk(tmp_path)
+    store.set(A, b"1", 60)
+    rows(tmp_path, "UPDATE Cache SET value = 'text'")
+    with pytest.raises(llmcache.exceptions.LLMCacheError, match="not plain bytes"):
+        store.get(A)
+    store.set(A, b"2", 60)
+    assert store.get(A) == b"2"
+
+
 @pytest.mark.parametrize("form", ["absolute", "climbing"])
 def test_a_planted_path_is_neither_read_nor_deleted(tmp_path: Path, form: str) -> None:
     place, foreign = tmp_path / "entries", tmp_path / "foreign"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -24,7 +25,7 @@ from llmcache.backends.django_file import FileBackend
 from llmcache.backends.django_locmem import LocMemBackend
 from llmcache.backends.django_redis import DjangoRedisBackend, DjangoRedisPackageBackend
 from llmcache.conf import BackendSettings
-from llmcache.exceptions import UnsupportedOperation
+from llmcache.exceptions import LLMCacheError, UnsupportedOperation
 from tests.backends import stores
 from tests.backends.conftest import DATABASE
 from tests.backends.routed import ALIAS
@@ -160,6 +161,47 @@ def test_aliases_over_one_directory_list_and_clear_only_their_own(tmp_path: Path
         assert [each.get(digest(n)) for n, each in enumerate(all_three)] == [None, b"1", b"2"]
 
 
+def hiding_key(key: str, key_prefix: str, version: int) -> str:
+    return sha256(f"{key_prefix}:{version}:{key}".encode()).hexdigest()
+
+
+@DATABASE
+@pytest.mark.parametrize("factory", [stores.database, stores.locmem])
+def test_where_nobody_can_tell_whose_keys_are_whose_nothing_is_swept(
+    factory: Any, request: pytest.FixtureRequest
+) -> None:
+    factory(request)
+    entry = {**settings.CACHES["place"], "KEY_FUNCTION": f"{__name__}.hiding_key"}
+    with override_settings(CACHES={**settings.CACHES, "place": entry}):
+        hidden = store(location="place")
+        caches["place"].set("theirs", 1, 0.01)
+        hidden.set_many([Item(A, b"1", 0.01), Item(B, b"2", 60)])
+        time.sleep(0.05)
+        assert hidden.sweep() == 0
+        assert hidden.get_many([A, B]) == {B: b"2"}
+        with pytest.raises(UnsupportedOperation, match="KEY_FUNCTION"):
+            hidden.clear()
+        assert hidden.get(B) == b"2"
+
+
+class Picky(stores.SiteCache):
+    """As Memcached, it leaves out what is too large, and says so."""
+
+    def set_many(self, data: Any, timeout: Any = ..., version: Any = None) -> list[Any]:
+        left_out = [key for key, value in data.items() if len(value) > 10]
+        super().set_many({k: v for k, v in data.items() if k not in left_out}, timeout, version)
+        return left_out
+
+
+def test_entries_that_the_cache_leaves_out_are_an_error(door: Any) -> None:
+    with in_caches(BACKEND=f"{__name__}.Picky", LOCATION=stores.unique()):
+        picky = door(store())
+        items = [Item(A, b"small", 60), Item(B, b"much too large", 60)]
+        with pytest.raises(LLMCacheError, match="did not store 1"):
+            picky.set_many(items)
+        assert picky.get_many([A, B]) == {A: b"small"}
+
+
 # --- database ---
 
 
@@ -189,6 +231,20 @@ def test_a_failing_statement_leaves_the_views_transaction_usable(
                 act()
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)
+
+
+@DATABASE
+def test_a_database_without_upserts_is_written_row_by_row(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection.features, "supports_update_conflicts", False)  # as Oracle's
+    database = stores.database(request)()
+    database.set(A, b"1", 60)
+    database.set_many([Item(A, b"2", 60), Item(B, b"ended", 0.01), Item(digest(3), b"3", None)])
+    time.sleep(0.05)
+    assert database.get_many([A, B, digest(3)]) == {A: b"2", digest(3): b"3"}
+    database.set(B, b"4", 60)  # in the place of the row that has ended
+    assert (database.get(A), database.get(B)) == (b"2", b"4")
 
 
 @DATABASE

@@ -165,10 +165,29 @@ def test_damage_outside_the_pickle_is_refused(request: pytest.FixtureRequest) ->
         store._path(A).write_bytes(whole[:cut])
         with pytest.raises(Refused):
             store.get(A)
+    store._path(A).write_bytes(whole[: whole.index(b".") + 1] + b"not compressed")
+    with pytest.raises(Refused, match="damaged"):
+        store.get(A)
     store._path(A).write_bytes(store._path(B).read_bytes())
     with pytest.raises(Refused, match="another key"):
         store.get(A)
     assert list(store.iterate()).count(B) >= 1
+
+
+@DATABASE
+def test_a_row_that_is_no_base64_is_refused(request: pytest.FixtureRequest) -> None:
+    store: Any = database(request).store
+    for digest in (A, B):
+        store.set(digest, b"ours", 60)
+    with connection.cursor() as cursor:
+        change = f"UPDATE {store._table._table} SET value = 'abcde' WHERE cache_key = %s"
+        cursor.execute(change, [store.make_key(A)])
+    with pytest.raises(Refused, match="a row is damaged"):
+        store.get(A)
+    assert sorted(store.iterate()) == sorted([A, B])
+    assert store.get(B) == b"ours"
+    store.set(A, b"ours again", 60)
+    assert store.get(A) == b"ours again"
 
 
 def test_names_and_persistent_objects_are_refused() -> None:

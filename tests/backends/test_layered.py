@@ -82,6 +82,13 @@ def test_a_copy_of_an_entry_without_end_has_none(three: Three) -> None:
     assert three.top._entries[A].expires == float("inf")
 
 
+def test_what_a_layer_keeps_beyond_its_end_is_not_copied(three: Three) -> None:
+    three.bottom.set(A, sealed(A, ttl=-1), 60)
+    three.store.get(A)
+    three.store.get_many([A])
+    assert [layer for layer, what in three.log if what == "set"] == []
+
+
 def test_bytes_whose_end_nobody_can_tell_are_not_copied(three: Three) -> None:
     three.bottom.set(A, b"no envelope", 60)
     assert three.store.get(A) == b"no envelope"
@@ -217,6 +224,21 @@ def test_a_read_goes_on_below_a_layer_that_fails(
     assert three.has(A) == [False, True, True]
     assert "Layer 'top' failed to get: ConnectionError: down" in caplog.messages
     assert three.store.get_many([A, B]) == {A: data}
+
+
+def test_an_interruption_is_no_failure_of_the_layer(three: Three) -> None:
+    three.bottom.set(A, sealed(A), 60)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with override_settings(LLMCACHE_CONFIG={"BREAKER_THRESHOLD": 1, "BREAKER_COOLDOWN": 600}):
+        for layer in (three.top, three.bottom):
+            layer.hooks["get"] = interrupt
+            with pytest.raises(KeyboardInterrupt):
+                three.store.backend.get(A)
+        assert three.store.get_with_layer(A)[1] == "bottom"
+        assert three.store.get_with_layer(A)[1] == "top"
 
 
 def test_a_read_raises_only_when_every_layer_failed(three: Three) -> None:

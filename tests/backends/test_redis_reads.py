@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import socket
+import socketserver
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,22 @@ def test_who_goes_away_shifts_nobody_elses_answer(connections: Connections) -> N
             assert isinstance(found, asyncio.CancelledError)
 
 
+@pytest.mark.parametrize("options", [{"protocol": 3}, {"socket_timeout": None}])
+def test_values_come_by_the_newer_protocol_and_without_a_time_limit(
+    redis_server: RedisServer, way: Any, options: dict[str, Any]
+) -> None:
+    connections = Connections([redis_server.url], 5.0, options)
+    read, key = way(connections), unique()
+    for value in (b"1", b"\r\n", os.urandom(300_000)):
+        connections.primary.set(key, value)
+        assert [read(key), read(key + "-other")] == [value, None]
+    connections.primary.delete(key)
+    connections.primary.rpush(key, "a list")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        read(key)
+    connections.close()
+
+
 def test_an_error_of_the_server_is_that_readers_alone(connections: Connections, way: Any) -> None:
     read, key = way(connections), unique()
     connections.primary.rpush(key, "a list")
@@ -174,6 +192,52 @@ def test_a_server_that_is_no_redis_is_an_error(way: Any) -> None:
         connections.close()
         listener.shutdown(socket.SHUT_RDWR)
     thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("said", "readers"),
+    [(b"*1\r\n$1\r\nx\r\n", 3), (b"$one\r\n", 3), (b"$1\r\nb\r\n$1\r\nx\r\n", 1)],
+)
+def test_what_is_no_answer_is_nobodys_answer(said: bytes, readers: int) -> None:
+    with answering(iter([b"$1\r\n1\r\n", said])) as url, asyncio.Runner() as runner:
+        connections = Connections([url], 5.0, {})
+
+        async def together() -> list[Any]:
+            asked = (connections.aget("b") for _ in range(readers))
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+        assert runner.run(connections.aget("a")) == b"1"
+        found = runner.run(together())
+        assert all(isinstance(one, redis.InvalidResponse) or one == b"b" for one in found)
+        assert runner.run(connections.aget("c")) == b"c"  # by another connection
+        runner.run(connections.aclose())
+
+
+@contextmanager
+def answering(replies: Iterator[bytes]) -> Iterator[str]:
+    """A server that takes all commands for done; GET is answered by these replies and, when there
+    are no more, by the key.
+    """
+
+    class Talk(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while count := self.rfile.readline():
+                lines = [self.rfile.readline() for _ in range(2 * int(count[1:]))]
+                words = [line.strip() for line in lines[1::2]]
+                usual = b"+OK\r\n"
+                if words[0] == b"GET":
+                    usual = next(replies, b"$1\r\n" + words[1] + b"\r\n")
+                self.wfile.write(usual)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talk) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"redis://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize("more", [{"max_connections": 3}, {"encoding": "latin-1"}])

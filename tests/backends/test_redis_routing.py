@@ -87,6 +87,12 @@ def test_a_node_that_leaves_out_its_address_is_where_it_was_asked(router: Router
     assert ran(router, said, LOW) == [b"1"]
 
 
+def test_an_error_that_is_no_direction_is_the_reply(router: Router) -> None:
+    error = redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    assert ran(router, [asked(ONE, GET, reply=error)], LOW) == [error]
+    assert ran(router, [asked(ONE, GET, reply=b"1")], LOW) == [b"1"]
+
+
 def test_nodes_that_send_each_other_are_not_asked_for_ever(router: Router) -> None:
     there, back = (asked(n, GET, reply=MovedError(f"7 h:{3 - n.port}")) for n in (ONE, TWO))
     (reply,) = ran(router, [there, back] * 3, LOW)

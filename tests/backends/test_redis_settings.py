@@ -82,6 +82,18 @@ def test_the_kind_of_pool_is_the_one_of_caches(pool: str, redis_server: RedisSer
         store.close()
 
 
+class OwnParser(redis.connection.DefaultParser):  # type: ignore[misc, valid-type]
+    """A parser of a site's own."""
+
+
+def test_the_parser_is_the_one_of_caches(redis_server: RedisServer) -> None:
+    store = through(CLASSES[0], redis_server.url, parser_class=f"{__name__}.OwnParser")
+    pool = store.connections.primary.connection_pool
+    assert type(pool.make_connection()._parser) is OwnParser
+    assert round_trips(store)
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("url", "options"),
     [

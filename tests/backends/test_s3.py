@@ -139,6 +139,40 @@ def test_an_entry_that_s3_refuses_to_delete_is_an_error(store: S3Backend) -> Non
         store.clear()
 
 
+def test_what_s3_will_not_tell_of_an_entry_is_an_error_and_not_its_absence(
+    store: S3Backend,
+) -> None:
+    store.set(A, b"1", 60)
+    on(
+        store,
+        "provide-client-params.s3.HeadObject",
+        lambda given: {**given["params"], "IfMatch": OTHER_ETAG},
+    )
+    for act in (
+        lambda: store.touch(A, 90),
+        lambda: store.delete(A),
+        lambda: list(store.iterate()),
+        store.sweep,
+    ):
+        with pytest.raises(ClientError, match="412"):
+            act()
+    assert store.get(A) == b"1"
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "DeleteObject"])
+def test_a_change_that_s3_refuses_is_an_error(store: S3Backend, operation: str) -> None:
+    store.set(A, b"1", 60)
+    if operation == "DeleteObject":
+        expire(store, A)
+
+    def elsewhere(given: Any) -> dict[str, Any]:
+        return {**given["params"], "Bucket": "no-such-bucket"}
+
+    on(store, f"provide-client-params.s3.{operation}", elsewhere)
+    with pytest.raises(ClientError, match=rf"calling the {operation}"):
+        store.touch(A, 90) if operation == "CopyObject" else store.sweep()
+
+
 # --- races ---
 
 

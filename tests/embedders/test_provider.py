@@ -7,74 +7,19 @@ import math
 import threading
 from array import array
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.test import override_settings
 
 import llmcache
-from llmcache import backends, embedders
 from llmcache.backends.base import BaseBackend
-from llmcache.embedders.base import BaseEmbedder, Embedded
+from llmcache.embedders.base import Embedded
 from llmcache.envelope import unseal
 from llmcache.exceptions import UpstreamError
-from tests.servers.provider import Behaviour, Handler, Provider, answer, hang, refusal
-
-Embed = Callable[[BaseEmbedder, str], Embedded | None]
-
-
-def vectors(*numbers: Any, tokens: int = 5) -> Any:
-    return answer(
-        {
-            "object": "list",
-            "model": "text-embedding-3-small",
-            "data": [{"object": "embedding", "index": 0, "embedding": n} for n in numbers],
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-    )
-
-
-@pytest.fixture(params=["sync", "async"])
-def embed(request: pytest.FixtureRequest) -> Iterator[Embed]:
-    if request.param == "sync":
-        yield lambda embedder, text: embedder.embed(text)
-        return
-    with asyncio.Runner() as runner:
-        yield lambda embedder, text: runner.run(embedder.aembed(text))
-
-
-@pytest.fixture
-def site(provider: Provider, tmp_path: Any) -> Iterator[BaseBackend]:
-    """A store on disk, and a provider that gives the vector (3, 4)."""
-    provider.script(vectors([3.0, 4.0]))
-    with override_settings(
-        LLMCACHE={
-            "default": {
-                "BACKEND": "llmcache.backends.disk.DiskBackend",
-                "LOCATION": str(tmp_path),
-            }
-        },
-        LLMCACHE_PROVIDERS={
-            "default": {
-                "BACKEND": "llmcache.upstreams.openai.OpenAICompatible",
-                "OPTIONS": {"base_url": provider.base_url, "api_key": "k"},
-            }
-        },
-        LLMCACHE_CONFIG={"PRICING": {"text-embedding-3-small": {"input": 2.0}}},
-    ):
-        yield backends.stores["default"]
-
-
-def make(store: BaseBackend, **options: Any) -> BaseEmbedder:
-    spec = {"BACKEND": "provider", "OPTIONS": {"model": "text-embedding-3-small", **options}}
-    return embedders.build("EMBEDDER", spec, store)
-
-
-def numbers(found: Embedded | None) -> list[float]:
-    assert found is not None
-    return list(array("f", found.data))
+from tests.embedders.conftest import Embed, gated, make, numbers, vectors
+from tests.servers.provider import Provider, answer, hang, refusal
 
 
 def test_a_vector_has_length_1_and_says_its_space_and_cost(
@@ -141,17 +86,6 @@ def test_a_usage_that_cannot_be_read_costs_nothing_and_loses_no_vector(
     provider.script(answer({"object": "list", "data": data, "usage": usage}))
     found = embed(make(site), "hello")
     assert found is not None and found.cost == 0.0
-
-
-def gated(behaviour: Behaviour) -> tuple[Behaviour, threading.Event]:
-    """A behaviour that waits until it is let go."""
-    gate = threading.Event()
-
-    def behave(handler: Handler) -> None:
-        gate.wait(20)
-        behaviour(handler)
-
-    return behave, gate
 
 
 def test_threads_that_ask_for_one_text_at_once_pay_once(

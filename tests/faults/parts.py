@@ -4,8 +4,9 @@ over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,13 @@ class Part:
 
 
 Fault = Callable[[Path], AbstractContextManager[Part]]
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """No thread can be started: each would need more memory than there can be."""
+    before = threading.stack_size(2**46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)

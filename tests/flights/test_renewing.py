@@ -126,6 +126,105 @@ def test_what_another_process_has_renewed_just_before_is_not_asked_for_again(
     assert (again.cache.outcome, again.id) == ("hit", others[1].id)
 
 
+def test_a_loop_that_ends_while_the_claim_is_made_leaves_none_behind(
+    on_disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun, made = on_disk.claim, threading.Event(), threading.Event()
+
+    def claim(*args: Any) -> bytes:
+        begun.set()
+        time.sleep(0.2)
+        held: bytes = real(*args)
+        made.set()
+        return held
+
+    async def serve() -> str:
+        await llmcache.acompletion(**ASK, cache={"ttl": 0.01, **WINDOW})
+        await asyncio.sleep(0.02)
+        monkeypatch.setattr(on_disk, "claim", claim)
+        stale = await llmcache.acompletion(**ASK, cache=WINDOW)
+        while not begun.is_set():
+            await asyncio.sleep(0.005)
+        return str(stale.cache.key)
+
+    key = asyncio.run(serve())
+    assert made.wait(20)
+    until(lambda: on_disk.claimed(key) is None)
+    assert not claims._keeper._claims
+
+
+@pytest.mark.parametrize("operation", ["claim", "get_many"])
+def test_a_store_that_cannot_say_who_renews_keeps_nobody_from_it(
+    door: Any,
+    on_disk: Any,
+    operation: str,
+    failing: Callable[[Any, str, str], None],
+    counted: Callable[[str], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = make_stale(door)
+    for name in (operation, f"a{operation}"):
+        failing(on_disk, name, "no disk")
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    assert (counted("claim_error"), provider().call_count) == (1, 2)
+    monkeypatch.undo()
+    assert on_disk.claimed(first.cache.key) is None
+    again = door.completion(**ASK, cache=WINDOW)
+    assert again.cache.outcome == "hit" and again.id != first.id
+
+
+def test_a_renewal_that_cannot_even_be_written_holds_up_nobody(
+    door: Any, on_disk: Any, counted: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise OSError("no vectors")
+
+    first = make_stale(door)
+    for name in ("vectors", "avectors"):
+        monkeypatch.setattr(fetching.similar, name, fail)
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    assert counted("refresh_error") == 1
+    monkeypatch.undo()
+    assert on_disk.claimed(first.cache.key) is None
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    again = door.completion(**ASK, cache=WINDOW)
+    assert again.cache.outcome == "hit" and again.id != first.id
+
+
+def test_a_claim_that_cannot_be_ended_costs_a_count(
+    door: Any,
+    on_disk: Any,
+    failing: Callable[[Any, str, str], None],
+    counted: Callable[[str], int],
+) -> None:
+    for name in ("end_claim", "aend_claim"):
+        failing(on_disk, name, "no disk")
+    assert door.completion(**ASK).cache.outcome == "miss"
+    assert counted("claim_error") == 1
+    assert door.completion(**ASK).cache.outcome == "hit"
+    assert not claims._keeper._claims  # nobody goes on renewing it
+
+
+def test_a_damaged_entry_is_no_renewal_of_another_process(
+    door: Any, on_disk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, real = make_stale(door), on_disk.claim
+
+    def claim(*args: Any) -> bytes:
+        on_disk.set(first.cache.key, b"damaged", 60)
+        held: bytes = real(*args)
+        return held
+
+    monkeypatch.setattr(on_disk, "claim", claim)
+    assert door.completion(**ASK, cache=WINDOW).id == first.id
+    until_landed(door)
+    assert provider().call_count == 2
+    assert door.completion(**ASK, cache=WINDOW).cache.outcome == "hit"
+
+
 def test_a_loop_that_ends_ends_the_claim_of_its_renewal(on_disk: Any) -> None:
     async def serve() -> str:
         made = await llmcache.acompletion(**ASK, cache={"ttl": 0.01, **WINDOW})

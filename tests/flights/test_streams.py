@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -162,6 +164,69 @@ def test_a_stream_that_breaks_off_breaks_off_for_all_and_is_not_stored(
         del upstream.stream, upstream.astream
     assert upstream.call_count == 1
     assert opened(door).cache.outcome == "miss"
+
+
+class Interrupted(BaseException):
+    """What a reader's surroundings raise in it, as gevent's Timeout and a worker's SystemExit."""
+
+
+def test_a_reader_that_is_interrupted_breaks_the_stream_off_for_the_others_and_says_so(
+    door: Any, upstream: FakeUpstream
+) -> None:
+    stream, astream = upstream.stream, upstream.astream
+
+    def interrupted(request: Any) -> Any:
+        yield next(stream(request))
+        raise Interrupted
+
+    async def ainterrupted(request: Any) -> Any:
+        yield await anext(astream(request))
+        raise Interrupted
+
+    upstream.stream, upstream.astream = interrupted, ainterrupted  # type: ignore[method-assign]
+    try:
+        leader, follower = opened(door), opened(door)
+        for reader in (leader, follower):
+            door.chunk(reader)
+        with pytest.raises(Interrupted):
+            door.chunk(leader)
+        with pytest.raises(StreamBroken, match="was interrupted"):
+            door.chunk(follower)
+    finally:
+        del upstream.stream, upstream.astream
+    again = opened(door)
+    assert again.cache.outcome == "miss"
+    assert len(door.chunks(again)) > 2
+
+
+def test_who_waits_for_the_first_event_of_an_interrupted_reader_opens_the_stream_itself(
+    upstream: FakeUpstream,
+) -> None:
+    stream, asked = upstream.stream, []
+
+    def interrupted(request: Any) -> Any:
+        asked.append(request)
+        if len(asked) == 1:
+            time.sleep(0.2)
+            raise Interrupted
+        yield from stream(request)
+
+    def read(_: int) -> Any:
+        try:
+            found: Any = llmcache.completion(**ASK, stream=True)
+            return list(found) and found.cache.outcome
+        except Interrupted:
+            return "interrupted"
+
+    upstream.stream = interrupted  # type: ignore[method-assign]
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            outcomes = sorted(pool.map(read, range(3)))
+    finally:
+        del upstream.stream
+    assert outcomes[1:] == ["interrupted", "miss"]
+    assert outcomes[0] in ("coalesced", "hit")
+    assert len(asked) == 2
 
 
 def test_a_plain_call_reads_a_stream_that_is_under_way(door: Any, upstream: FakeUpstream) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from llmcache.claims import Claim
 from llmcache.envelope import seal
 from llmcache.exceptions import StreamBroken
 from llmcache.listening import Listener, batch_slot
+from tests.faults.parts import no_threads
 from tests.flights.sides import said, strike, until
 from tests.servers.provider import Provider, delta, events, stream
 from tests.servers.proxy import Proxy
@@ -194,6 +196,26 @@ def test_who_comes_when_nobody_has_waited_for_a_while_hears_it_from_the_beginnin
     assert again.cache.outcome == "coalesced"
     heard = follower.rest(again)
     assert said(leader.rest(leading).result(60)) == WORDS[HALF:]
+    assert said(heard.result(60)) == WORDS
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("sides", ["async follows sync"], indirect=True)
+def test_a_stream_that_no_thread_can_pass_on_is_offered_until_one_can(
+    sides: tuple[Any, Any], go_on: Any, counted: Any, provider: Provider
+) -> None:
+    leader, follower = sides
+    leading = leader.open()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(until, lambda: True).result(60)  # it has its thread
+        with no_threads():
+            opening = pool.submit(follower.open)
+            until(lambda: counted("thread_error") > 1)
+        following = opening.result(60)
+    assert following.cache.outcome == "coalesced"
+    go_on()
+    heard = follower.rest(following)
+    assert said(leader.rest(leading).result(60)) == WORDS
     assert said(heard.result(60)) == WORDS
     assert len(provider.requests) == 1
 

@@ -132,6 +132,23 @@ def test_the_headers_of_a_request_are_its_controls_and_do_not_travel(sdk: SDK) -
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "outcomes"),
+    [
+        ("X-LLMCache-No-Store", "True", ["miss", "miss"]),
+        ("X-LLMCache-No-Store", "0", ["miss", "hit"]),
+        ("X-LLMCache-No-Cache", "1", ["miss", "miss"]),
+        ("X-LLMCache-No-Cache", "false", ["miss", "hit"]),
+        ("X-LLMCache-Bucket", "1", ["miss", "hit"]),
+    ],
+)
+def test_flags_and_numbers_in_headers_are_taken_at_their_word(
+    sdk: SDK, name: str, value: str, outcomes: list[str]
+) -> None:
+    client = sdk.openai()
+    assert [ask(sdk, client, extra_headers={name: value}) for _ in range(2)] == outcomes
+
+
+@pytest.mark.parametrize(
     ("name", "value", "told"),
     [
         ("X-LLMCache-TLL", "60", "X-LLMCache-ttl"),

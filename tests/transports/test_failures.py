@@ -200,15 +200,18 @@ def test_a_store_that_fails_is_a_miss(sdk: SDK, tmp_path: Any) -> None:
         assert [outcome(ask(sdk, client)) for _ in range(2)] == ["error", "error"]
 
 
+@pytest.mark.parametrize(
+    "part", ["engine.body_of", "transports.reading.place_of", "transports.reading.asked_of"]
+)
 def test_a_failure_of_the_cache_itself_sends_the_request_on(
-    sdk: SDK, monkeypatch: pytest.MonkeyPatch, counted: Any
+    sdk: SDK, monkeypatch: pytest.MonkeyPatch, counted: Any, part: str
 ) -> None:
-    def broken(*args: object) -> bytes:
+    def broken(*args: object, **kwargs: object) -> bytes:
         raise RuntimeError("a bug")
 
     client = sdk.openai()
     ask(sdk, client)
-    monkeypatch.setattr("llmcache.engine.body_of", broken)
+    monkeypatch.setattr(f"llmcache.{part}", broken)
     assert ask(sdk, client).parse().id == "chatcmpl-1"
     assert (len(sdk.provider.requests), counted("transport_error")) == (2, 1)
 

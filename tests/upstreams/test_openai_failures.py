@@ -109,6 +109,9 @@ def test_a_stream_is_tried_again_before_it_begins(driver: Driver, provider: Prov
         ({"retry-after-ms": "soon", "retry-after": "3"}, 3.0),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after-ms": "nan", "retry-after": "3"}, 3.0),
+        ({"retry-after": "Wed, 21 Oct 99999999999999 07:28:00 GMT"}, None),
         ({}, None),
     ],
 )

@@ -64,6 +64,8 @@ class Graphs:
             self._waiting[copy.name] = copy
             if self._thread is None:
                 self._thread = threads.started(self._run, "graphs", self._closed)
+                if self._thread is None:
+                    self._waiting.clear()  # the next search asks for it again
 
     def _run(self, closed: threading.Event) -> None:
         while True:

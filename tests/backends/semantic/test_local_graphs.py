@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmcache.backends.semantic import local_graphs
+from llmcache.backends.semantic import local_graph, local_graphs
+from llmcache.backends.semantic.local_graph import Graph
 from tests.backends.semantic.conftest import Floats, cloud, digest, fill, prompts
 from tests.backends.semantic.local_stores import rows, semantic
 
@@ -146,6 +147,46 @@ def test_a_damaged_graph_is_built_anew(
     assert "built anew (checksum)" in caplog.text  # the library itself would have believed it
     assert recall(second, cloud(1000), range(1000), cloud(1000)[:100]) >= 0.98
     second.close()
+
+
+@pytest.mark.usefixtures("small_graphs")
+@pytest.mark.parametrize("kind", ["no graph", "another dimension"])
+def test_a_graph_that_is_as_it_was_written_and_yet_of_no_use_is_built_anew(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = semantic(tmp_path)
+    fill(first, range(1000), cloud(1000))
+    built(first)
+    made = first._file.made
+    first.close()
+    (path,) = tmp_path.glob("*.graph")
+    other = Graph(8)
+    other.add(np.arange(1, 11), cloud(10, 8))
+    other.save(path, made)
+    if kind == "no graph":
+        number, body = (10).to_bytes(8, "big"), b"what another version has written"
+        checksum = local_graph._checksum(made, number, body)
+        path.write_bytes(local_graph._MAGIC + checksum + number + body)
+    second = semantic(tmp_path)
+    assert len(built(second)) == 1000
+    assert ("cannot be read and is built anew" in caplog.text) is (kind == "no graph")
+    assert recall(second, cloud(1000), range(1000), cloud(1000)[:100]) >= 0.98
+    second.close()
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_a_graph_that_cannot_be_built_is_told_and_all_are_compared(
+    store: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(store, range(1000), cloud(1000))
+    lock = tmp_path / "cache.db.vectors-graphs.lock"
+    lock.mkdir()  # whoever may write here can be in the way
+    for number in (7, 8):
+        assert prompts(store, cloud(1000)[number], 1) == [str(number)]
+        assert store._graphs.wait(60)
+    assert "a graph of vectors could not be built" in caplog.text
+    lock.rmdir()
+    assert len(built(store)) == 1000
 
 
 @pytest.mark.usefixtures("small_graphs")

@@ -241,11 +241,12 @@ def test_a_server_without_search_says_what_to_install_and_still_keeps_entries() 
         store.close()
 
 
-def test_a_user_who_may_run_no_scripts_gets_the_same_answers(place: str) -> None:
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_user_who_may_run_no_scripts_gets_the_same_answers(place: str, protocol: int) -> None:
     with own_server() as server:
         admin = redis.Redis.from_url(server.url)
         admin.execute_command("ACL SETUSER", "plain", "on", ">secret", "~*", "+@all", "-@scripting")
-        url = server.url.replace("//", "//plain:secret@")
+        url = server.url.replace("//", "//plain:secret@") + f"?protocol={protocol}"
         store, other = semantic(url, place), semantic(server.url, place)
         fill(store, range(100), cloud(100))
         for number in range(50, 60):
@@ -255,6 +256,7 @@ def test_a_user_who_may_run_no_scripts_gets_the_same_answers(place: str) -> None
             found = store.nearest("p", "s", data, 5)
             assert list(asyncio.run(store.anearest("p", "s", data, 5))) == list(found)
             assert list(other.nearest("p", "s", data, 5)) == list(found)
+        assert prompts(store, cloud(1)[0], partition="another") == []
         for one in (store, other, admin):
             one.close()
 
