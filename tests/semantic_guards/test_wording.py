@@ -118,7 +118,7 @@ def test_swapped_roles_are_vetoed(asked: str, stored: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "stored"),
     [
-        ("Trains from Leeds to York", "Trains from Leeds to York in total"),
+        ("Trains from Leeds to York", "Trains from Leeds to York total"),
         ("Are Leeds and York close?", "Are York and Leeds close?"),
         ("Between 10 and 20", "Between 20 and 10"),
         ("Trains from Leeds to York", "Trains to York from Leeds"),
