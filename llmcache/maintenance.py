@@ -35,8 +35,7 @@ from llmcache.tombstones import RESEALED
 BATCH: Final = 1000
 CRITERIA: Final = ("digest", "tag", "namespace", "scope", "model")
 _BY_HAND: Final = ("pinned", "ttl_set")
-"""What a header says of an end that was set by hand: that the entry has none, or that it holds
-whatever hits there are."""
+"""What a header says of an end that was set by hand: there is none, or no hit puts it off."""
 Progress = Callable[[int], object]
 """Told how many more entries are done, after each batch."""
 NO_STORE: Final = gettext_noop("The settings have no store of the alias %(alias)r.")
