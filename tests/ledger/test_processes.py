@@ -222,3 +222,13 @@ def test_what_is_left_of_tests_is_not_written_into_the_sites_own_tables(tmp_path
     """
     assert site.run(code) == ["miss", "hit", 3]
     assert site.counts()["calls"] == 0
+
+
+def test_a_process_that_gets_no_thread_writes_its_records_when_it_ends(tmp_path: Path) -> None:
+    site = sqlite_site(tmp_path)
+    code = """
+        threading.stack_size(2**46)  # more than any system gives
+        say([ask("one"), ask("one"), recorder.waiting, events.counts()["thread_error"] > 0])
+    """
+    assert site.run(code) == ["miss", "hit", 3, True]
+    assert site.counts()["calls"] == 2
