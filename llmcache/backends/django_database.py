@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -47,6 +48,9 @@ class DatabaseBackend(DjangoCacheBackend):
 
     def __init__(self, settings: BackendSettings) -> None:
         super().__init__(settings)
+        if self._head != self._head.lower() or not self._head.isascii():
+            # MySQL and MariaDB take "Tenant", "tenant" and "ténant" for one key.
+            self._head += f"{sha256(self._head.encode()).hexdigest()[:8]}:"
         self._table: Any = caches.create_connection(self.cache_alias)
         self._writes = itertools.count(1)
 

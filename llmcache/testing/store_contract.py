@@ -234,6 +234,8 @@ class StoreContract:
                 {"key_prefix": "ten*"},
                 {"key_prefix": "_enant"},
                 {"key_prefix": "TENANT"},
+                {"key_prefix": "Tenant"},
+                {"key_prefix": "ténant"},
             )
         ]
         for number, store in enumerate(stores):
