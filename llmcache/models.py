@@ -17,6 +17,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from llmcache.fields import NameField
 from llmcache.querysets import (
     CallQuerySet,
     EntryQuerySet,
@@ -37,12 +38,12 @@ from llmcache.virtual_keys import VirtualKey as VirtualKey
 class Entry(models.Model):
     """One entry of one store: what is known about it without opening it."""
 
-    alias = models.CharField(_("alias"), max_length=ALIAS_LENGTH)
+    alias = NameField(_("alias"), max_length=ALIAS_LENGTH)
     digest = models.CharField(_("digest"), max_length=64)
     kind = models.CharField(_("call type"), max_length=32)
-    model = models.CharField(_("model"), max_length=NAME_LENGTH)
-    namespace = models.CharField(_("namespace"), max_length=NAME_LENGTH, blank=True)
-    scope = models.CharField(_("scope"), max_length=NAME_LENGTH, blank=True)
+    model = NameField(_("model"), max_length=NAME_LENGTH)
+    namespace = NameField(_("namespace"), max_length=NAME_LENGTH, blank=True)
+    scope = NameField(_("scope"), max_length=NAME_LENGTH, blank=True)
     preview = models.CharField(_("prompt"), max_length=PREVIEW_LENGTH, blank=True)
     material = models.TextField(
         _("key's material"),
@@ -104,7 +105,7 @@ class EntryTag(models.Model):
     """A label of an entry, to evict by."""
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="tags")
-    name = models.CharField(_("tag"), max_length=NAME_LENGTH)
+    name = NameField(_("tag"), max_length=NAME_LENGTH)
 
     class Meta:
         verbose_name = _("tag")
@@ -123,14 +124,14 @@ class Call(models.Model):
     created = models.DateTimeField(_("time"))
     outcome = models.CharField(_("outcome"), max_length=16)
     reason = models.CharField(_("reason"), max_length=REASON_LENGTH, blank=True)
-    alias = models.CharField(_("alias"), max_length=ALIAS_LENGTH, blank=True)
+    alias = NameField(_("alias"), max_length=ALIAS_LENGTH, blank=True)
     digest = models.CharField(_("digest"), max_length=64, blank=True)
     kind = models.CharField(_("call type"), max_length=32)
-    model = models.CharField(_("model"), max_length=NAME_LENGTH)
-    namespace = models.CharField(_("namespace"), max_length=NAME_LENGTH, blank=True)
-    scope = models.CharField(_("scope"), max_length=NAME_LENGTH, blank=True)
-    caller = models.CharField(_("caller"), max_length=LABEL_LENGTH, blank=True)
-    layer = models.CharField(_("layer"), max_length=ALIAS_LENGTH, blank=True)
+    model = NameField(_("model"), max_length=NAME_LENGTH)
+    namespace = NameField(_("namespace"), max_length=NAME_LENGTH, blank=True)
+    scope = NameField(_("scope"), max_length=NAME_LENGTH, blank=True)
+    caller = NameField(_("caller"), max_length=LABEL_LENGTH, blank=True)
+    layer = NameField(_("layer"), max_length=ALIAS_LENGTH, blank=True)
     streamed = models.BooleanField(_("streamed"), default=False)
     latency = models.FloatField(_("latency"), help_text=_("Seconds."))
     upstream_seconds = models.FloatField(_("upstream latency"), default=0.0)
@@ -176,11 +177,11 @@ class HourlyStat(models.Model):
     """
 
     hour = models.DateTimeField(_("hour"))
-    alias = models.CharField(_("alias"), max_length=ALIAS_LENGTH, blank=True)
+    alias = NameField(_("alias"), max_length=ALIAS_LENGTH, blank=True)
     kind = models.CharField(_("call type"), max_length=32, blank=True)
-    model = models.CharField(_("model"), max_length=NAME_LENGTH, blank=True)
-    namespace = models.CharField(_("namespace"), max_length=NAME_LENGTH, blank=True)
-    caller = models.CharField(_("caller"), max_length=LABEL_LENGTH, blank=True)
+    model = NameField(_("model"), max_length=NAME_LENGTH, blank=True)
+    namespace = NameField(_("namespace"), max_length=NAME_LENGTH, blank=True)
+    caller = NameField(_("caller"), max_length=LABEL_LENGTH, blank=True)
     outcome = models.CharField(_("outcome"), max_length=16)
     speed = models.SmallIntegerField(_("speed"), default=0)
     calls = models.PositiveBigIntegerField(_("calls"), default=0)
@@ -245,10 +246,10 @@ class Eviction(models.Model):
 
     created = models.DateTimeField(_("time"), default=timezone.now)
     what = models.CharField(_("what"), max_length=16, choices=What.choices)
-    alias = models.CharField(
+    alias = NameField(
         _("alias"), max_length=ALIAS_LENGTH, blank=True, help_text=_("Empty: every store.")
     )
-    value = models.CharField(_("value"), max_length=NAME_LENGTH, blank=True)
+    value = NameField(_("value"), max_length=NAME_LENGTH, blank=True)
     digests = models.TextField(_("digests"), blank=True, help_text=_("One a line."))
     part_of = models.ForeignKey(
         "self",
@@ -295,10 +296,10 @@ class MatchedPair(models.Model):
 
     created = models.DateTimeField(_("first seen"), default=timezone.now)
     seen = models.DateTimeField(_("last seen"), default=timezone.now)
-    alias = models.CharField(_("alias"), max_length=ALIAS_LENGTH)
+    alias = NameField(_("alias"), max_length=ALIAS_LENGTH)
     pair = models.CharField(_("pair"), max_length=64)
     digest = models.CharField(_("digest"), max_length=64, help_text=_("Of the stored answer."))
-    model = models.CharField(_("model"), max_length=NAME_LENGTH, blank=True)
+    model = NameField(_("model"), max_length=NAME_LENGTH, blank=True)
     asked = models.TextField(_("asked"), blank=True, help_text=_("As STORE_PROMPTS allows."))
     stored = models.TextField(_("stored"), blank=True, help_text=_("As STORE_PROMPTS allows."))
     whole = models.BooleanField(
