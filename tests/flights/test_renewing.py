@@ -12,7 +12,7 @@ import pytest
 from django.test import override_settings
 
 import llmcache
-from llmcache import afetching, caching, claims, fetching
+from llmcache import afetching, caching, claims, fetching, revalidation
 from llmcache.decorators import cached
 from llmcache.upstreams import upstreams
 from llmcache.upstreams.fake import FakeUpstream
@@ -59,7 +59,8 @@ def make_stale(door: Any) -> Any:
 
 def under_way() -> list[Any]:
     tasks = [place for flights in afetching.flights._loops.values() for place in flights]
-    return [*fetching.flights._flights, *tasks, *claims._keeper._claims]
+    kept = [*claims._keeper._claims, *revalidation._background]
+    return [*fetching.flights._flights, *tasks, *kept]
 
 
 def until_landed(door: Any) -> None:
