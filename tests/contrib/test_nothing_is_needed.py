@@ -53,7 +53,7 @@ def test_the_app_at_start_loads_only_its_models_and_settings() -> None:
         print(*sorted(rooms | others))
     """
     assert run(program).replace("llmcache.", "").split() == [
-        *("conf", "configuration", "controls", "exceptions", "models", "querysets"),
+        *("conf", "configuration", "controls", "exceptions", "fields", "models", "querysets"),
         *("tags", "text", "transactions", "virtual_keys", "watching"),
     ]
 
