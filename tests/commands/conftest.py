@@ -15,6 +15,8 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 import llmcache
+from llmcache import maintenance
+from llmcache.models import Entry
 from llmcache.recorder import recorder
 
 Ask = Callable[..., Any]
@@ -30,6 +32,18 @@ def site(tmp_path: Path) -> Iterator[Path]:
         LLMCACHE_CONFIG={"STORE_PROMPTS": "full"},
     ):
         yield tmp_path
+
+
+@pytest.fixture
+def file(site: Path) -> str:
+    """Where an export goes."""
+    return str(site / "entries.jsonl")
+
+
+def forget() -> None:
+    """The site loses its entries and their rows."""
+    maintenance.clear("default")
+    Entry.objects.all().delete()
 
 
 @pytest.fixture

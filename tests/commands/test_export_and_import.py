@@ -16,19 +16,9 @@ from llmcache.envelope import unseal
 from llmcache.models import Entry
 from llmcache.recorder import recorder
 from llmcache.upstreams.fake import FakeUpstream
+from tests.commands.conftest import forget
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def file(site: Path) -> str:
-    return str(site / "entries.jsonl")
-
-
-def forget() -> None:
-    """The site loses its entries and their rows."""
-    maintenance.clear("default")
-    Entry.objects.all().delete()
 
 
 def lines_of(file: str) -> list[dict[str, Any]]:

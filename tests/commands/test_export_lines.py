@@ -13,23 +13,13 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import RequestFactory, override_settings
 
 import llmcache
-from llmcache import backends, maintenance
+from llmcache import backends
 from llmcache.decorators import cached, cached_completion
 from llmcache.models import Entry
 from llmcache.recorder import recorder
+from tests.commands.conftest import forget
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def file(site: Path) -> str:
-    return str(site / "entries.jsonl")
-
-
-def forget() -> None:
-    """The site loses its entries and their rows."""
-    maintenance.clear("default")
-    Entry.objects.all().delete()
 
 
 def change(file: str, **values: Any) -> None:
