@@ -82,10 +82,10 @@ def test_a_claim_that_nobody_renews_ends(claims: Any) -> None:
 
 @over_all
 def test_only_the_owner_renews(claims: Any) -> None:
-    claims.claim(NAME, ONE, 1)
+    claims.claim(NAME, ONE, 2)
     assert not claims.renew_claim(NAME, OTHER, 60)
     assert claims.renew_claim(NAME, ONE, 60)
-    time.sleep(1.2)
+    time.sleep(2.2)
     assert claims.claimed(NAME) == ONE
     claims.end_claim(NAME, ONE, None, 0)
     assert not claims.renew_claim(NAME, ONE, 60)
