@@ -205,9 +205,11 @@ class Recorder:
             return
         with self._starting:
             if self._thread is None:
+                is_first = not self._is_alone
                 self._thread = threads.started(self._run, "recorder")
                 self._is_alone = self._thread is None
-                if "multiprocessing" in sys.modules:  # its children leave without atexit
+                # Children of multiprocessing leave without atexit.
+                if is_first and "multiprocessing" in sys.modules:
                     from multiprocessing.util import Finalize
 
                     Finalize(None, self.stop, exitpriority=10)
@@ -217,13 +219,8 @@ class Recorder:
         while True:
             self._pause()
             last = self._stopping.is_set()
-            try:
-                self._read_evictions()
-                self.flush()
-                for connection in connections.all(initialized_only=True):
-                    connection.close_if_unusable_or_obsolete()
-            except Exception as error:  # the thread must not end: no other takes its place
-                events.warn_once("flush_error", "Records could not be written: %r", error)
+            self._read_evictions()
+            self._write_out()  # whatever happens the thread must not end: no other takes its place
             if last:
                 connections.close_all()
                 return
@@ -238,17 +235,19 @@ class Recorder:
         self._wake.clear()
 
     def _read_evictions(self) -> None:
-        # Imported here, as all that knows the models: this module is imported before they are.
-        from llmcache import invalidation
-
         try:
+            # Imported here, as all that knows the models: this module is imported before they are.
+            from llmcache import invalidation
+
             invalidation.poller.poll()
         except Exception as error:
             events.warn_once("poll_error", "The eviction log cannot be read: %s", error)
 
-    def _flush_at_last(self) -> None:
+    def _write_out(self) -> None:
         try:
             self.flush()
+            for connection in connections.all(initialized_only=True):
+                connection.close_if_unusable_or_obsolete()
         except Exception as error:
             events.warn_once("flush_error", "Records could not be written: %r", error)
 
@@ -263,7 +262,7 @@ class Recorder:
             if thread is not threading.current_thread():
                 thread.join(timeout=_AT_EXIT)
         elif self._is_alone:
-            self._flush_at_last()
+            self._write_out()
         else:  # what is left of tests, whose database has gone
             return
         if self.waiting:

@@ -224,6 +224,17 @@ def test_what_is_left_of_tests_is_not_written_into_the_sites_own_tables(tmp_path
     assert site.counts()["calls"] == 0
 
 
+def test_a_process_that_gets_no_thread_notes_once_what_to_do_at_its_end(tmp_path: Path) -> None:
+    code = """
+        from multiprocessing.util import _finalizer_registry
+        threading.stack_size(2**46)
+        ask("one")
+        before = len(_finalizer_registry)
+        say([before > 0, ask("one"), ask("one"), len(_finalizer_registry) - before])
+    """
+    assert sqlite_site(tmp_path).run(code) == [True, "hit", "hit", 0]
+
+
 def test_a_process_that_gets_no_thread_writes_its_records_when_it_ends(tmp_path: Path) -> None:
     site = sqlite_site(tmp_path)
     code = """
