@@ -17,7 +17,7 @@ from llmcache.outcome import CacheInfo
 from llmcache.plans import Plan
 from llmcache.recorder import recorder
 from llmcache.records import EntryRecord
-from llmcache.streams import NO_ANSWER, OWN_KINDS, USAGE_CHUNKS, assemble, is_usage_chunk, usage_of
+from llmcache.streams import NO_ANSWER, OWN_KINDS, USAGE_CHUNKS, assemble, usage_chunks, usage_of
 from llmcache.usage import Usage
 
 
@@ -41,7 +41,7 @@ def prepare(
     if chunks is not None:
         payload = b"\n".join(chunks)
         if call.kind not in OWN_KINDS:
-            header[USAGE_CHUNKS] = [n for n, chunk in enumerate(chunks) if is_usage_chunk(chunk)]
+            header[USAGE_CHUNKS] = usage_chunks(chunks)
     parsed: Any = None
     try:
         parsed = policy.readable(call.kind, body)

@@ -222,7 +222,7 @@ def _opt_in(mode: str) -> bool:
     """Whether only calls that say so are cached."""
     if mode not in _MODES:
         raise InvalidRequest.unknown("mode", mode, _MODES)
-    return mode == _MODES[1]
+    return mode == "default_off"
 
 
 _MODES: Final = ("default_on", "default_off")

@@ -21,7 +21,7 @@ from llmcache.envelope import Envelope
 from llmcache.exceptions import InvalidRequest, LLMCacheError
 from llmcache.figures import moment
 from llmcache.models import Entry
-from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, is_usage_chunk
+from llmcache.streams import OWN_KINDS, USAGE_CHUNKS, usage_chunks
 from llmcache.usage import Usage
 
 FORMAT: Final = 1
@@ -155,9 +155,7 @@ def _check_answer(kind: str, envelope: Envelope) -> None:
     if not isinstance(policy.readable(kind, engine.body_of(kind, envelope)), dict):
         raise Damaged("its answer is no JSON object")
     if envelope.is_stream and kind not in OWN_KINDS:  # whoever replays it relies on these
-        numbered = enumerate(engine.chunks_of(kind, envelope))
-        places = [place for place, chunk in numbered if is_usage_chunk(chunk)]
-        envelope.header[USAGE_CHUNKS] = places
+        envelope.header[USAGE_CHUNKS] = usage_chunks(engine.chunks_of(kind, envelope))
 
 
 def _check_moments(envelope: Envelope) -> None:

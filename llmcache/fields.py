@@ -8,12 +8,12 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 if TYPE_CHECKING:
-    Text = models.CharField[str, str]
+    _Text = models.CharField[str, str]
 else:
-    Text = models.CharField
+    _Text = models.CharField
 
 
-class NameField(Text):
+class NameField(_Text):
     """A name, compared by its characters.
 
     By their usual collations MySQL and MariaDB take "Acme", "acme" and "ácme" for one, MariaDB also

@@ -311,10 +311,10 @@ def _reseal(entry: Entry, ttl: float | None, *, pinned: bool, by: str) -> None:
     kept = None if ttl is None or math.isinf(window) else ttl + window
     expires = math.inf if ttl is None else time() + ttl
     header = {name: value for name, value in envelope.header.items() if name not in _BY_HAND}
-    now = timezone.now()
-    header[RESEALED] = now.timestamp()
     if pinned or ttl is not None:
         header["pinned" if pinned else "ttl_set"] = True
+    now = timezone.now()
+    header[RESEALED] = now.timestamp()
     data = seal(
         entry.digest,
         envelope.payload,

@@ -41,6 +41,11 @@ def is_usage_chunk(raw: bytes) -> bool:
     return isinstance(parsed, dict) and parsed.get("choices") == [] and bool(parsed.get("usage"))
 
 
+def usage_chunks(chunks: Iterable[bytes]) -> list[int]:
+    """Which of a stream's events `is_usage_chunk`: what USAGE_CHUNKS notes of a provider's."""
+    return [place for place, chunk in enumerate(chunks) if is_usage_chunk(chunk)]
+
+
 def assemble(kind: str, chunks: Sequence[bytes]) -> bytes:
     """The whole answer that a recorded stream amounts to, as the provider sends it unstreamed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 from django.http import JsonResponse
@@ -15,6 +14,7 @@ from llmcache.exceptions import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from llmcache.http import retry_after
 
 _TYPES: Final = {
     400: "invalid_request_error",
@@ -58,12 +58,8 @@ def of_upstream(error: UpstreamError) -> Refused:
         return Refused(400, error.message)
     if isinstance(error, UpstreamUnreachable) or error.status is None:
         return Refused(502, "The provider could not be reached.", "upstream_unreachable")
-    headers = {}
-    wait = getattr(error, "retry_after", None)
-    if wait is not None:
-        headers["Retry-After"] = str(max(0, math.ceil(wait)))
     status = error.status if 400 <= error.status < 600 else 502
-    return Refused(status, error.message, "upstream_error", headers)
+    return Refused(status, error.message, "upstream_error", retry_after.headers_of(error))
 
 
 def body_of(error: Refused, *, anthropic: bool) -> dict[str, Any]:

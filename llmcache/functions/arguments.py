@@ -119,11 +119,8 @@ def _container(value: Any) -> Any:
 def _object(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$bytes": sha256(value).hexdigest()}
-    for base in (
-        str,
-        int,
-        float,
-    ):  # of a class of its own, as SafeString: a function may ask for it
+    for base in (str, int, float):
+        # Of a class of its own, as SafeString: a function may ask for it.
         if isinstance(value, base):
             return _marked(value, base.__repr__(value))
     if isinstance(value, _TEXTUAL):

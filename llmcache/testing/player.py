@@ -156,13 +156,14 @@ class Player:
         Raises:
             CassetteError: the answer is not JSON, or a filter fails.
         """
-        nothing = chunks is None or (error is not None and not chunks)
+        if error is not None and not chunks:
+            chunks = None
         try:
             made = Interaction(
                 noted.shown,
                 params_sha256=noted.digest,
                 answer=None if answer is None else self._kept(answer, noted),
-                chunks=None if nothing else [self._kept(chunk, noted) for chunk in chunks or ()],
+                chunks=None if chunks is None else [self._kept(chunk, noted) for chunk in chunks],
                 error=None if error is None else noted.secrets.hide(error_json.as_json(error)),
                 left=left,
                 used=1,

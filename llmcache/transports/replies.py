@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from llmcache.exceptions import NotCached, StreamBroken, UpstreamError, UpstreamTimeout
-from llmcache.http import cache_status, event_stream
+from llmcache.http import cache_status, event_stream, retry_after
 from llmcache.outcome import COALESCED, HIT, STALE, CacheInfo
 
 Headers = list[tuple[bytes, bytes]]
@@ -97,9 +96,7 @@ def failed(library: Any, error: UpstreamError, *, is_own: bool) -> Any:
         raise _unreachable(library, error) from None
     status = error.status if error.status >= 400 else _FAILED
     headers = {"X-Request-Id": error.request_id} if error.request_id else {}
-    retry_after = getattr(error, "retry_after", None)
-    if retry_after is not None:
-        headers["Retry-After"] = str(math.ceil(retry_after))
+    headers |= retry_after.headers_of(error)
     body = error.body if isinstance(error.body, dict) else _error(error.message, None, None)
     return library.Response(status, headers=headers, json=body)
 

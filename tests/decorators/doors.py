@@ -93,6 +93,12 @@ class Door:
             response.said = response.content
         return response
 
+    def renewed(self, name: str, old: bytes) -> Any:
+        """The first response that no longer says what the old one did."""
+        while (found := self.ask(name)).said == old:
+            self.sleep(0.01)
+        return found
+
     def together(self, number: int, name: str) -> list[Any]:
         """So many identical requests at once."""
         if not self.is_async:

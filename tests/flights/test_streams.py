@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,6 +26,26 @@ ASK: dict[str, Any] = {
 
 def opened(door: Any) -> Any:
     return door.completion(**ASK, stream=True)
+
+
+@contextmanager
+def ending_in(upstream: FakeUpstream, error: BaseException) -> Iterator[None]:
+    """The provider's streams end in an error after their first event."""
+    stream, astream = upstream.stream, upstream.astream
+
+    def broken(request: Any) -> Any:
+        yield next(stream(request))
+        raise error
+
+    async def abroken(request: Any) -> Any:
+        yield await anext(astream(request))
+        raise error
+
+    upstream.stream, upstream.astream = broken, abroken  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del upstream.stream, upstream.astream
 
 
 def raws(chunks: list[Any]) -> list[bytes]:
@@ -143,25 +165,12 @@ def test_a_provider_that_refuses_refuses_all_of_them_once(
 def test_a_stream_that_breaks_off_breaks_off_for_all_and_is_not_stored(
     door: Any, upstream: FakeUpstream
 ) -> None:
-    stream, astream = upstream.stream, upstream.astream
-
-    def broken(request: Any) -> Any:
-        yield next(stream(request))
-        raise StreamBroken("the connection was lost")
-
-    async def abroken(request: Any) -> Any:
-        yield await anext(astream(request))
-        raise StreamBroken("the connection was lost")
-
-    upstream.stream, upstream.astream = broken, abroken  # type: ignore[method-assign]
-    try:
+    with ending_in(upstream, StreamBroken("the connection was lost")):
         leader, follower = opened(door), opened(door)
         for reader in (follower, leader):
             door.chunk(reader)
             with pytest.raises(StreamBroken):
                 door.chunk(reader)
-    finally:
-        del upstream.stream, upstream.astream
     assert upstream.call_count == 1
     assert opened(door).cache.outcome == "miss"
 
@@ -173,18 +182,7 @@ class Interrupted(BaseException):
 def test_a_reader_that_is_interrupted_breaks_the_stream_off_for_the_others_and_says_so(
     door: Any, upstream: FakeUpstream
 ) -> None:
-    stream, astream = upstream.stream, upstream.astream
-
-    def interrupted(request: Any) -> Any:
-        yield next(stream(request))
-        raise Interrupted
-
-    async def ainterrupted(request: Any) -> Any:
-        yield await anext(astream(request))
-        raise Interrupted
-
-    upstream.stream, upstream.astream = interrupted, ainterrupted  # type: ignore[method-assign]
-    try:
+    with ending_in(upstream, Interrupted()):
         leader, follower = opened(door), opened(door)
         for reader in (leader, follower):
             door.chunk(reader)
@@ -192,8 +190,6 @@ def test_a_reader_that_is_interrupted_breaks_the_stream_off_for_the_others_and_s
             door.chunk(leader)
         with pytest.raises(StreamBroken, match="was interrupted"):
             door.chunk(follower)
-    finally:
-        del upstream.stream, upstream.astream
     again = opened(door)
     assert again.cache.outcome == "miss"
     assert len(door.chunks(again)) > 2

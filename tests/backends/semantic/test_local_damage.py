@@ -76,13 +76,17 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(
     store.close()
 
 
+def remove(place: Path) -> None:
+    for path in place.glob("cache.db.vectors*"):
+        path.unlink()
+
+
 def test_a_file_that_is_removed_under_a_running_process_is_begun_anew(
     store: Any, tmp_path: Path
 ) -> None:
     fill(store, "xy", np.stack([X, Y]))
     assert prompts(store, X) == ["x", "y"]
-    for path in tmp_path.glob("cache.db.vectors*"):
-        path.unlink()
+    remove(tmp_path)
     assert prompts(store, X) == []
     assert store.get(digest("x")) == b"x"
     fill(store, "z", Z[None])
@@ -187,8 +191,7 @@ def test_a_file_that_is_replaced_under_a_running_process_is_noticed(
 ) -> None:
     fill(store, "xy", np.stack([X, Y]))
     assert prompts(store, X) == ["x", "y"]
-    for path in tmp_path.glob("cache.db.vectors*"):
-        path.unlink()
+    remove(tmp_path)
     other = semantic(tmp_path)
     fill(other, ["new x", "new y"], np.stack([Z, X]))
     assert prompts(store, X) == ["new y", "new x"]
